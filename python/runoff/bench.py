@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from runoff.probes.base import Probe
     from runoff.records.schema import Case, Run
 
+    Planned = tuple[tuple[Case, ...], dict[str, TargetInfo]]
+    """Cases, and the targets that they name."""
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """Everything that the run measures and needs for it."""
@@ -155,12 +158,10 @@ class Pipeline:
 
     def own_models(self, spawner: Spawner) -> dict[str, StoredModel]:
         """Return the user's models by name."""
-        say = self.say if self.describes_models else _nothing
+        say = self.say if self.describes_models else lambda _: None
         return own_models(self.suite.models, self.folder, spawner, say)
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the planned `cases` with A/A controls, and `targets` with theirs."""
         cases = with_controls(cases, targets, self.suite.suite.baselines)
         return cases, with_control_targets(cases, targets)
@@ -323,10 +324,6 @@ def _package_models(suite: Suite, targets: Mapping[str, Target]) -> set[str]:
     """Return the models that are measured with a target that reads CoreML packages."""
     groups = [group for group in suite.groups if any(targets[name].packages for name in group.targets or ())]
     return {name for group in groups for name in group.models or ()}
-
-
-def _nothing(_: str) -> None:
-    """Print nothing."""
 
 
 def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Meters:

@@ -99,6 +99,21 @@ def ensure_environments(names: Iterable[str], say: Say) -> None:
             install(name, paths.environments() / name, say)
 
 
+def environment_python(name: str, say: Say) -> Path:
+    """Return the interpreter of an environment, which is made if it is missing.
+
+    Raises
+    ------
+    RunoffError
+        If it is missing and cannot be made.
+    """
+    ensure_environments([name], say)
+    python = paths.environments() / name / "bin" / "python"
+    if not python.exists():
+        raise RunoffError(f"environment not found: {python}", f"run: {setup_command(name)}", ExitCode.NOTHING_RUNS_HERE)
+    return python
+
+
 def install(name: str, folder: Path, say: Say) -> None:
     """Make the environment `name` in `folder`, unless it is up to date; other processes wait until it is.
 

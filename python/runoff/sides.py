@@ -16,6 +16,7 @@ from runoff.adaptive.suite import SHORT_SETS
 from runoff.bench import Pipeline
 from runoff.environments import find_environment
 from runoff.models.cuts import PROGRAM, WEIGHTS
+from runoff.plan.cases import renamed
 from runoff.plan.settings import parse_assignments, resolve
 from runoff.plan.suite import CustomTarget, Group, Measure
 from runoff.records.errors import ExitCode, RunoffError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.bench import Planned
     from runoff.plan.suite import Suite
     from runoff.plan.target import Target, TargetInfo
     from runoff.records.protocol import Settings
@@ -118,9 +120,7 @@ class SidesPipeline(Pipeline):
         super().__init__(suite, text, Path.cwd(), console)
         self._sides = sides
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the cases of all sides, as if their settings were those of the first: they take turns."""
         made: list[Case] = []
         named = dict(targets)
@@ -135,8 +135,7 @@ class SidesPipeline(Pipeline):
                 if can and not can.computes:
                     raise RunoffError(f"{side.text} computes nothing", "choose a target that runs models")
                 variant = case.variant if place == 0 else made[-1].variant
-                identity = ".".join((model, case.workload, name, *variant))
-                made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
+                made.append(renamed(case, name, variant=variant))
                 named[name] = targets[case.target]
         return super().complete(tuple(made), named)
 

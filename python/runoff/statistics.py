@@ -21,7 +21,7 @@ import numpy as np
 from scipy import special, stats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,12 +69,37 @@ class Outliers(NamedTuple):
     n: int
 
 
-class _Centre(NamedTuple):
-    """A trimmed mean with its standard error and degrees of freedom."""
+@dataclass(frozen=True)
+class Shift:
+    """A mean or a difference of means, or a sum of such: its interval is Student's, on the middle two thirds."""
 
     value: float
     error: float
+    """Standard error; NaN for a single unit."""
     freedom: float
+    """Degrees of freedom."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The 95% interval."""
+        return _bounds(self)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of "it is 0"."""
+        if not self.error:
+            return float(self.value == 0)
+        return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
+
+    def __mul__(self, factor: float) -> Shift:
+        return Shift(factor * self.value, abs(factor) * self.error, self.freedom)
+
+    def __add__(self, other: Shift) -> Shift:
+        """Return the sum of two that were measured apart; its degrees of freedom are Welch's (1947)."""
+        squares = self.error**2, other.error**2
+        spread = sum(square**2 / one.freedom for square, one in zip(squares, (self, other), strict=True) if square)
+        freedom = sum(squares) ** 2 / spread if spread else min(self.freedom, other.freedom)
+        return Shift(self.value + other.value, float(np.sqrt(sum(squares))), freedom)
 
 
 def median(processes: Sequence[NDArray[np.float64]]) -> Estimate:
@@ -119,43 +144,9 @@ def paired(logs: Sequence[NDArray[np.float64]], confidence: float = CONFIDENCE) 
     return _ratio(_centre(_condensed(logs)), len(logs), confidence)
 
 
-@dataclass(frozen=True)
-class Shift:
-    """A difference in the unit of its values, or a sum of such: its interval is Student's, on the middle two thirds."""
-
-    value: float
-    error: float
-    """Standard error; NaN for a single unit."""
-    freedom: float
-    """Degrees of freedom."""
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The 95% interval."""
-        return _bounds(_Centre(self.value, self.error, self.freedom))
-
-    @property
-    def p(self) -> float:
-        """Two-sided p-value of "it is 0"."""
-        if not self.error:
-            return float(self.value == 0)
-        return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
-
-    def __mul__(self, factor: float) -> Shift:
-        return Shift(factor * self.value, abs(factor) * self.error, self.freedom)
-
-    def __add__(self, other: Shift) -> Shift:
-        """Return the sum of two that were measured apart; its degrees of freedom are Welch's (1947)."""
-        squares = self.error**2, other.error**2
-        spread = sum(square**2 / one.freedom for square, one in zip(squares, (self, other), strict=True) if square)
-        freedom = sum(squares) ** 2 / spread if spread else min(self.freedom, other.freedom)
-        return Shift(self.value + other.value, float(np.sqrt(sum(squares))), freedom)
-
-
 def shift(differences: Sequence[NDArray[np.float64]]) -> Shift:
     """Return the typical difference of two cases, from the differences of each unit, shape ``(pairs,)``."""
-    centre = _centre(_condensed(differences))
-    return Shift(centre.value, centre.error, centre.freedom)
+    return _centre(_condensed(differences))
 
 
 def unpaired(baseline: Sequence[NDArray[np.float64]], case: Sequence[NDArray[np.float64]]) -> Ratio:
@@ -165,11 +156,7 @@ def unpaired(baseline: Sequence[NDArray[np.float64]], case: Sequence[NDArray[np.
     positive. One process on a side gives no interval.
     """
     theirs, mine = (_centre(np.log(_condensed(side))) for side in (baseline, case))
-    squares = theirs.error**2, mine.error**2
-    spread = sum(square**2 / side.freedom for square, side in zip(squares, (theirs, mine), strict=True) if square)
-    freedom = sum(squares) ** 2 / spread if spread else min(theirs.freedom, mine.freedom)
-    both = _Centre(theirs.value - mine.value, float(np.sqrt(sum(squares))), freedom)
-    return _ratio(both, min(len(baseline), len(case)))
+    return _ratio(theirs + mine * -1, min(len(baseline), len(case)))
 
 
 def _condensed(units: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -177,7 +164,7 @@ def _condensed(units: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.array([unit[0] if len(unit) == 1 else np.median(unit) for unit in units], dtype=np.float64)
 
 
-def _centre(values: NDArray[np.float64], *, trim: bool = True) -> _Centre:
+def _centre(values: NDArray[np.float64], *, trim: bool = True) -> Shift:
     """Return the trimmed mean of `values`, shape ``(n,)``; its error is NaN for n = 1.
 
     The error is that of Yuen (1974), of the values with each trimmed one replaced by the nearest that is kept.
@@ -188,13 +175,13 @@ def _centre(values: NDArray[np.float64], *, trim: bool = True) -> _Centre:
     ordered = np.sort(values)
     centre = float(ordered[cut : n - cut].mean())
     if n == 1:
-        return _Centre(centre, nan, nan)
+        return Shift(centre, nan, nan)
     moved = np.clip(ordered, ordered[cut], ordered[n - cut - 1])
     error = float(np.sqrt(moved.var() * n / (kept * (kept - 1))))
-    return _Centre(centre, error, kept - 1)
+    return Shift(centre, error, kept - 1)
 
 
-def _bounds(centre: _Centre, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def _bounds(centre: Shift, confidence: float = CONFIDENCE) -> tuple[float, float]:
     reach = _quantile((1 + confidence) / 2, centre.freedom) * centre.error
     return centre.value - reach, centre.value + reach
 
@@ -204,13 +191,9 @@ def _quantile(share: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, share))
 
 
-def _ratio(centre: _Centre, n: int, confidence: float = CONFIDENCE) -> Ratio:
+def _ratio(centre: Shift, n: int, confidence: float = CONFIDENCE) -> Ratio:
     low, high = _bounds(centre, confidence)
-    if centre.error:
-        p = float(2 * special.stdtr(centre.freedom, -abs(centre.value) / centre.error))
-    else:
-        p = float(centre.value == 0)
-    return Ratio(exp(centre.value), _exp(low), _exp(high), n, p)
+    return Ratio(exp(centre.value), _exp(low), _exp(high), n, centre.p)
 
 
 def _exp(value: float) -> float:
@@ -227,16 +210,18 @@ def _plain(values: NDArray[np.float64], *, trim: bool) -> Estimate:
     return Estimate(centre.value, low, high, len(values))
 
 
-def adjust(ps: NDArray[np.float64]) -> NDArray[np.float64]:
+def adjust(ps: Sequence[float], families: Sequence[Hashable] = ()) -> list[float]:
     """Return p-values corrected for multiple comparisons: at 0.05, one in twenty of the differences found is false.
 
-    `ps` is float64 of shape ``(comparisons,)``; NaN stays NaN. Source: Benjamini and Hochberg (1995).
+    Those of one family are corrected together; without `families`, all are. NaN stays NaN. Source: Benjamini and
+    Hochberg (1995).
     """
-    adjusted = np.full(len(ps), nan)
-    known = ~np.isnan(ps)
-    if known.any():
-        adjusted[known] = stats.false_discovery_control(ps[known])
-    return adjusted
+    names, adjusted = families or [""] * len(ps), np.array(ps, dtype=np.float64)
+    for family in set(names):
+        own = ~np.isnan(adjusted) & [name == family for name in names]
+        if own.any():
+            adjusted[own] = stats.false_discovery_control(adjusted[own])
+    return [float(p) for p in adjusted]
 
 
 def _freedom(n: int) -> int:

@@ -11,12 +11,12 @@ import numpy as np
 
 from runoff_runners.process import is_mapped
 from runoff_runners.protocol import PREPARED, RunnerError
-from runoff_runners.tensors import read_tensor, write_tensors
+from runoff_runners.tensors import joined, read_tensor, write_tensors
 from runoff_runners.topk import read_labels, top_classes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
     from runoff_runners.interfaces import (
@@ -347,8 +347,7 @@ class _Loop:
     def _make_feed(self, items: list[int]) -> Feed:
         if self._images is not None:
             return self._image_feed(self._images(_image_sources(self._request, items)))
-        feeds = [self._read.get(number) or self._read_item(number) for number in items]
-        return feeds[0] if len(feeds) == 1 else _join(feeds)
+        return joined([self._read.get(number) or self._read_item(number) for number in items])
 
     def _image_feed(self, batch: Any) -> Feed:  # noqa: ANN401 (an array, or a picture)
         return {self._request["model"]["inputs"][0]["name"]: batch}
@@ -385,11 +384,6 @@ def _read_items(line: str, items: dict[str, int]) -> list[int]:
     except KeyError as error:
         message = f"stdin: {error.args[0][:80]!r} is not an index of the {len(items)} items"
         raise RunnerError("bad-request", message, "a turn's line holds indices of items, or the word outputs") from None
-
-
-def _join(feeds: Sequence[Feed]) -> Feed:
-    """Concatenate items along the first axis."""
-    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
 def _timings(samples: list[int]) -> Fields:

@@ -56,16 +56,16 @@ def prepare(name: str, arguments: list[str], load_target: Callable[[], Target]) 
     return 0
 
 
-def digest(model: Path) -> str:
+def digest(model: Path, base: Path | None = None) -> str:
     """Return the SHA-256 of a file; of a folder, that of the lines ``SHA-256  path`` of its files, sorted by path.
 
-    The paths in a folder start at its own name.
+    The paths in a folder are relative to `base`; by default, they start at its own name.
     """
     if not model.is_dir():
         with model.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     files = sorted(path for path in model.rglob("*") if path.is_file())
-    lines = "".join(f"{digest(path)}  {path.relative_to(model.parent)}\n" for path in files)
+    lines = "".join(f"{digest(path)}  {path.relative_to(base or model.parent)}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -13,7 +13,6 @@ import sys
 from runoff_runners.model import check_items
 from runoff_runners.process import mapped_library, peak_bytes, sum_mappings
 from runoff_runners.protocol import (
-    OPTIONAL_SETTINGS,
     PREPARED,
     VERSION,
     Phases,
@@ -23,7 +22,7 @@ from runoff_runners.protocol import (
     one_line,
     write_json,
 )
-from runoff_runners.request import check_request, read_json
+from runoff_runners.request import OPTIONAL_SETTINGS, check_request, read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Fields, Measure
 
 VERSION = 1
-OPTIONAL_SETTINGS = (
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "spin_duration_us",
-    "spin_backoff_max",
-    "arena",
-    "prepacking",
-    "execution",
-    "teardown",
-    "prepared",
-    "overlap",
-)
-"""Settings that may be null, which means the runtime's default."""
 ONNX_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-static")
 """Precisions that an ONNX file may be in. The file decides what is computed; the setting names it."""
 PREPARED = "ort"

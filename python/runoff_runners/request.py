@@ -126,6 +126,8 @@ _DEFAULT_SETTINGS = {
     "batch": 1,
     "profile": "default",
 }
+OPTIONAL_SETTINGS = tuple(name for name, value in _DEFAULT_SETTINGS.items() if value is None)
+"""Settings that may be null, which means the runtime's default."""
 _DEFAULT_SEGMENT = {
     "mask_threshold": 0.0,
     "multimask": True,
@@ -141,6 +143,8 @@ _DEFAULT_SEGMENT = {
     "crop_n_points_downscale_factor": 1,
     "min_mask_region_area": 0,
 }
+FILTERS = tuple(name for name in _DEFAULT_SEGMENT if name not in ("mask_threshold", "multimask"))
+"""Fields of `segment` that are arguments of ``SamAutomaticMaskGenerator``."""
 _DEFAULTS = {
     "protocol": VERSION,
     "preprocess": None,

@@ -80,9 +80,8 @@ class OnnxSegmenter:
         self, embedding: Floats, points: Floats, labels: Floats, mask: Floats | None, size: tuple[int, int]
     ) -> Decoded:
         if self._specs["point_coords"]["shape"][0] == 1:
-            return _joined(
-                [self._call(embedding, points[i : i + 1], labels[i : i + 1], mask, size) for i in _range(points)]
-            )
+            each = range(len(points))
+            return _joined([self._call(embedding, points[i : i + 1], labels[i : i + 1], mask, size) for i in each])
         return self._call(embedding, points, labels, mask, size)
 
     def _call(
@@ -159,10 +158,6 @@ def make_feed(
 def _first(specs: dict[str, TensorSpec], name: str) -> int | None:
     """Return the first dimension of an input if the file fixes it."""
     return specs[name]["shape"][0] if name in specs and specs[name]["shape"] else None
-
-
-def _range(points: Floats) -> range:
-    return range(len(points))
 
 
 def _joined(found: Sequence[Decoded]) -> Decoded:

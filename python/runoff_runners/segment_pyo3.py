@@ -9,7 +9,8 @@ import runoff_ort
 
 from runoff_runners import masks
 from runoff_runners.model import check_inputs, mismatch, model_path
-from runoff_runners.segmentation import EMBEDDINGS, FILTERS, SCORES
+from runoff_runners.request import FILTERS
+from runoff_runners.segmentation import EMBEDDINGS, SCORES, mask_record
 from runoff_runners.tensors import read_tensor
 
 TYPE_CHECKING = False
@@ -108,16 +109,7 @@ def _spec(info: runoff_ort.TensorInfo) -> TensorSpec:
 
 
 def _record(mask: Array, score: float) -> Fields:
-    """Return `runoff.records.protocol.Mask`; the extension does not report the stability of a prompt's masks."""
+    """Return the record of a mask; the extension does not report the stability of a prompt's masks."""
     counts, (x0, y0, x1, y1) = masks.encode(mask), masks.box_of(mask)
     height, width = mask.shape
-    return {
-        "size": [height, width],
-        "counts": counts,
-        "area": sum(counts[1::2]),
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "predicted_iou": score,
-        "stability_score": 0.0,
-        "point_coords": [],
-        "crop_box": [0, 0, width, height],
-    }
+    return mask_record(counts, (height, width), [x0, y0, x1 - x0, y1 - y0], [0, 0, width, height], (score, 0.0))

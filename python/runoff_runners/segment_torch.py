@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.utils import amg
 
-from runoff_runners.segmentation import EMBEDDINGS, FILTERS, SCORES, Stopwatch
+from runoff_runners.request import FILTERS
+from runoff_runners.segmentation import EMBEDDINGS, SCORES, Stopwatch, mask_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,12 +80,12 @@ class TorchSegmenter:
         boxes, counts = amg.batched_mask_to_box(inside), amg.mask_to_rle_pytorch(inside)
         height, width = logits.shape[1:]
         records = [
-            _record(
-                counts[place],
+            mask_record(
+                counts[place]["counts"],
+                [height, width],
                 amg.box_xyxy_to_xywh(boxes[place]).tolist(),
-                (float(scores[place]), float(steady[place])),
-                [],
                 [0, 0, width, height],
+                (float(scores[place]), float(steady[place])),
             )
             for place in range(len(scores))
         ]
@@ -140,21 +139,5 @@ class _Predictor(SamPredictor):  # type: ignore[misc]  # the package has no type
 
 def _generated(one: dict[str, Any]) -> Fields:
     """Return a record of `SamAutomaticMaskGenerator` as the protocol has it."""
-    quality = (one["predicted_iou"], one["stability_score"])
-    return _record(one["segmentation"], one["bbox"], quality, one["point_coords"], one["crop_box"])
-
-
-def _record(
-    encoded: dict[str, Any], bbox: list[int], quality: tuple[float, float], points: list[list[float]], crop: list[int]
-) -> Fields:
-    """Return `runoff.records.protocol.Mask`; of an empty mask, segment_anything's stability is not a number."""
-    return {
-        "size": encoded["size"],
-        "counts": encoded["counts"],
-        "area": amg.area_from_rle(encoded),
-        "bbox": bbox,
-        "predicted_iou": quality[0],
-        "stability_score": 0.0 if math.isnan(quality[1]) else quality[1],
-        "point_coords": points,
-        "crop_box": crop,
-    }
+    encoded, quality = one["segmentation"], (one["predicted_iou"], one["stability_score"])
+    return mask_record(encoded["counts"], encoded["size"], one["bbox"], one["crop_box"], quality, one["point_coords"])

@@ -1,22 +1,43 @@
-"""What every path of `segment` reports: the names of its outputs, and the times of its parts. Standard library only."""
+"""What every path of `segment` reports: names of outputs, masks, and times of the parts. Standard library only."""
 
 from __future__ import annotations
 
+from math import isnan
 from time import monotonic_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from runoff_runners.interfaces import Fields
 
 
 EMBEDDINGS, SCORES = "image_embeddings", "iou_predictions"
 """Outputs that are compared with the reference."""
-FILTERS = (
-    *("points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset"),
-    *("box_nms_thresh", "crop_n_layers", "crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor"),
-    "min_mask_region_area",
-)
-"""Fields of the request's `segment` that are arguments of ``SamAutomaticMaskGenerator``."""
+
+
+def mask_record(
+    counts: list[int],
+    size: Sequence[int],
+    box: list[int],
+    crop: list[int],
+    quality: tuple[float, float],
+    points: Sequence[list[float]] = (),
+) -> Fields:
+    """Return `runoff.records.protocol.Mask`; `quality` is its predicted intersection over union and its stability.
+
+    Of an empty mask, segment_anything's stability is not a number.
+    """
+    return {
+        "size": [*size],
+        "counts": counts,
+        "area": sum(counts[1::2]),
+        "bbox": box,
+        "predicted_iou": quality[0],
+        "stability_score": 0.0 if isnan(quality[1]) else quality[1],
+        "point_coords": [*points],
+        "crop_box": crop,
+    }
 
 
 class Stopwatch:

@@ -13,7 +13,7 @@ import numpy as np
 from runoff_runners import grid, masks
 from runoff_runners.opencv import cv2
 from runoff_runners.pictures import in_frame, part_of, prompt_points
-from runoff_runners.segmentation import EMBEDDINGS, SCORES, Stopwatch
+from runoff_runners.segmentation import EMBEDDINGS, SCORES, Stopwatch, mask_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ class Segmenter:
             found = self._everything(picture, embedding)
         else:
             found, outputs[SCORES] = self._prompted(picture, embedding)
-        height, width = picture.size
-        listed = [_record(one, height, width) for one in found]
-        self.segmentation = {"raw": self._raw, "masks": listed}
+        self.segmentation = {"raw": self._raw, "masks": [_record(one, picture.size) for one in found]}
         self._watch.end()
         return outputs
 
@@ -243,18 +241,9 @@ def _chosen(decoded: Decoded, *, several: bool) -> Decoded:
     return Decoded(decoded.low[:, part], decoded.scores[:, part], full)
 
 
-def _record(one: Candidate, height: int, width: int) -> Fields:
-    """Return `runoff.records.protocol.Mask`."""
-    return {
-        "size": [height, width],
-        "counts": one.counts,
-        "area": sum(one.counts[1::2]),
-        "bbox": _corner_and_size(one.box),
-        "predicted_iou": one.score,
-        "stability_score": one.stability,
-        "point_coords": one.points,
-        "crop_box": _corner_and_size(one.crop),
-    }
+def _record(one: Candidate, size: tuple[int, int]) -> Fields:
+    box, crop = _corner_and_size(one.box), _corner_and_size(one.crop)
+    return mask_record(one.counts, size, box, crop, (one.score, one.stability), one.points)
 
 
 def _corner_and_size(box: Box) -> list[int]:

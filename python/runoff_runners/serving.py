@@ -16,7 +16,7 @@ import numpy as np
 
 from runoff_runners.model import STRINGS, mismatch, unsupported
 from runoff_runners.protocol import RunnerError, one_line
-from runoff_runners.tensors import write_tensors
+from runoff_runners.tensors import joined, write_tensors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,10 +167,7 @@ class Queue:
 
     def _rows(self, sources: list[Any]) -> list[Feed]:
         count = len(sources)
-        if self._images is not None:
-            feed = {self._input: self._images(sources)}
-        else:
-            feed = sources[0] if count == 1 else _joined(sources)
+        feed = {self._input: self._images(sources)} if self._images is not None else joined(sources)
         outputs = self._session.run(feed)
         if count == 1:
             return [outputs]
@@ -178,10 +175,6 @@ class Queue:
             if array.shape[:1] != (count,):
                 raise mismatch(f"output {name!r} of shape {[*array.shape]} has no row for each of {count} requests")
         return [{name: array[row : row + 1] for name, array in outputs.items()} for row in range(count)]
-
-
-def _joined(feeds: list[Feed]) -> Feed:
-    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
 class Server:

@@ -17,7 +17,8 @@ from runoff_runners.model import (
     output_names,
     unsupported,
 )
-from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, RunnerError, one_line
+from runoff_runners.protocol import ONNX_PRECISIONS, RunnerError, one_line
+from runoff_runners.request import OPTIONAL_SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

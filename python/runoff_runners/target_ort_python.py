@@ -19,7 +19,8 @@ from runoff_runners.model import (
     unreadable,
 )
 from runoff_runners.process import mapped_library, thread_count
-from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line, ort_reason
+from runoff_runners.protocol import ONNX_PRECISIONS, PREPARED, RunnerError, one_line, ort_reason
+from runoff_runners.request import OPTIONAL_SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -56,6 +56,11 @@ def read_tensor(file: TensorFile, name: str, where: str) -> Array:
     raise _unreadable(f"{where}.path: {path} has {size} bytes, {dtype} {shape} has {expected}")
 
 
+def joined(feeds: Sequence[Feed]) -> Feed:
+    """Return the tensors of a batch: those of its items, joined along the first axis."""
+    return feeds[0] if len(feeds) == 1 else {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+
+
 def write_tensors(folder: str, items: Sequence[int], tensors: Feed, prefix: str = "") -> list[Fields]:
     """Write the `tensors` of a batch into `folder`; return a `WrittenTensor` for each.
 

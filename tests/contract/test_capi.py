@@ -10,7 +10,8 @@ import pytest
 from runners_under_test import Runner, execute, golden, launch, stored_tensors, validate
 from test_any_model import CASES, request_of, test_any_model
 
-from runoff.measure.parity import TOLERANCE, compare_inputs, compare_outputs, worst
+from outputs import compare_outputs
+from runoff.measure.parity import TOLERANCE, compare_inputs, worst
 from runoff.records.protocol import Preprocess
 from runoff.targets.onnxruntime import capi_rust
 

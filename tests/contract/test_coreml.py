@@ -27,8 +27,9 @@ from runners_under_test import (
 )
 
 from machine import skip_because
+from outputs import compare_outputs
 from runoff import paths
-from runoff.measure.parity import compare_outputs, tolerance, worst
+from runoff.measure.parity import tolerance, worst
 from runoff.plan.target import Target
 from runoff.records.protocol import Capabilities, Effective, Result
 from runoff.targets.base import runner_in

@@ -27,7 +27,8 @@ from runners_under_test import (
 )
 
 from machine import FULL
-from runoff.measure.parity import TOLERANCE, compare_outputs, worst
+from outputs import compare_outputs
+from runoff.measure.parity import TOLERANCE, worst
 from runoff.records.protocol import Result, WrittenTensor
 
 if TYPE_CHECKING:

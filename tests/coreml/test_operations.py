@@ -12,7 +12,7 @@ from coremltools.converters.mil import Builder as mb  # noqa: N813 (its name eve
 from torch import nn
 from torch.nn import functional as f
 
-from runoff.models.coreml.evaluate import evaluate, unknown_operations
+from runoff.models.coreml.evaluate import evaluate
 from runoff.models.coreml.operations import OPERATIONS
 from runoff.models.coreml.package import read_package
 from runoff.records.errors import RunoffError
@@ -252,7 +252,6 @@ def test_an_unknown_operation_is_refused(package: Path) -> None:
     program = mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))])(lambda x: mb.cumsum(x=x, axis=1))
     save(program, package)
     read = read_package(package)
-    assert unknown_operations(read) == ["cumsum"]
     with pytest.raises(RunoffError, match="does not support the operation 'cumsum'"):
         evaluate(read, {"x": np.zeros((2, 3), np.float32)})
 

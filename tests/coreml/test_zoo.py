@@ -10,7 +10,7 @@ import torch
 
 from machine import FULL
 from runoff.models.coreml.convert import write_package
-from runoff.models.coreml.evaluate import check_package, unknown_operations
+from runoff.models.coreml.evaluate import check_package
 from runoff.models.coreml.package import read_package
 from runoff.plan.coreml_packages import LARGEST_BATCH, PACKAGES
 from runoff.records.protocol import TensorSpec
@@ -38,7 +38,6 @@ def test_a_package_computes_the_same_as_pytorch(
     # other users read the store too
     assert {part.stat().st_mode & 0o044 for part in package.rglob("*")} == {0o044}
     program = read_package(package)
-    assert unknown_operations(program) == []
     checks = check_package(program, kind, given.photos, given.references)
     assert [check.batch for check in checks] == ([1, 4] if kind.flexible else [1])
     assert all(0 < check.max_rel_diff <= kind.tolerance for check in checks)

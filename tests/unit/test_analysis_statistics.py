@@ -158,10 +158,10 @@ def test_zeros_and_negative_values_are_no_obstacle() -> None:
 
 
 def test_adjusted_p_values_are_benjamini_and_hochbergs() -> None:
-    ps = np.array([0.01, np.nan, 0.04, 0.03, 0.5])
+    ps = [0.01, np.nan, 0.04, 0.03, 0.5]
     assert adjust(ps) == pytest.approx([0.04, np.nan, 0.04 * 4 / 3, 0.04 * 4 / 3, 0.5], nan_ok=True)
-    assert np.isnan(adjust(np.array([np.nan, np.nan]))).all()
-    assert len(adjust(np.array([]))) == 0
+    assert np.isnan(adjust([np.nan, np.nan])).all()
+    assert adjust([]) == []
 
 
 def test_outliers_are_counted_by_tukeys_fences() -> None:

@@ -69,7 +69,7 @@ def test_a_file_that_is_shorter_there_than_here_is_restored(run: Path, tmp_path:
 def test_runs_of_the_same_second_have_different_folders_on_a_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "_driver_python", lambda _: Path("python"))
+    monkeypatch.setattr(bench, "environment_python", lambda *_: Path("python"))
     monkeypatch.setattr(bench, "drive", lambda *_: ExitCode.OK)
     monkeypatch.setattr(bench, "timed", lambda _: "quick-1")
     suite = paths.suites() / "quick.toml"

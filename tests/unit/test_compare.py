@@ -172,12 +172,12 @@ def test_a_pair_of_baselines_is_one_hypothesis_and_a_control_is_none() -> None:
     lines = report_lines(run)
     of_main = [lines["one", "main"]["p_adjusted"], lines["two", "main"]["p_adjusted"]]
     made = [compare_targets(of_run(run), "main", name, ["latency.median"]).lines[0] for name in ("one", "two")]
-    assert of_main == pytest.approx(list(adjust(np.array([line.ratio.p for line in made]))))
+    assert of_main == pytest.approx(adjust([line.ratio.p for line in made]))
     assert lines["main", "one"]["p_adjusted"] == lines["one", "main"]["p_adjusted"]
     (alone,) = compare_targets(of_run(run), "one", "two", ["latency.median"]).lines
     assert lines["two", "one"]["p_adjusted"] == pytest.approx(alone.ratio.p), "the family of one: only two"
     (control,) = compare_targets(of_run(run), "main", "main-again", ["latency.median"]).lines
-    with_it = adjust(np.array([*(line.ratio.p for line in made), control.ratio.p]))
+    with_it = adjust([*(line.ratio.p for line in made), control.ratio.p])
     assert lines["main-again", "main"]["p_adjusted"] == control.p_adjusted == pytest.approx(with_it[-1])
 
 

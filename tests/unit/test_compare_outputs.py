@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.measure.parity import compare_inputs, compare_outputs, worst
+from outputs import compare_outputs
+from runoff.measure.parity import compare_inputs, worst
 from runoff.records.protocol import Preprocess, TensorFile, WrittenTensor
 
 if TYPE_CHECKING:

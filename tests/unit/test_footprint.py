@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from orchestra import capabilities, info_of
 
-from runoff.measure.footprint import compressed_size, disk_bytes, footprint, library_hashes, size_of
+from runoff.measure.footprint import compressed_size, footprint, library_hashes, size_of
 from runoff.plan.target import Target
 from runoff.records.schema import Run
 
@@ -47,7 +47,7 @@ def test_names_of_one_file_count_once_and_links_are_not_followed(tmp_path: Path)
     (folder / "link").symlink_to(outside)
     (folder / "broken").symlink_to("nowhere")
     links = sum((folder / name).lstat().st_size for name in ("link", "broken"))
-    assert disk_bytes(folder) == 1000 + links
+    assert size_of(folder).bytes == 1000 + links
 
 
 def test_a_python_target_needs_its_environment(places: Path) -> None:

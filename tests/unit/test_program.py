@@ -11,7 +11,7 @@ import pytest
 
 from runoff import paths
 from runoff_runners.program import _Runner
-from runoff_runners.protocol import OPTIONAL_SETTINGS
+from runoff_runners.request import OPTIONAL_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import pytest
 
 from runoff_runners.prepare import _prepare
 from runoff_runners.program import _ignored
-from runoff_runners.protocol import OPTIONAL_SETTINGS
+from runoff_runners.request import OPTIONAL_SETTINGS
 
 
 @pytest.mark.parametrize(("level", "ignored"), [("all", []), ("basic", ["optimization"]), (None, [])])

@@ -117,7 +117,7 @@ def test_a_software_adapter_is_named_in_every_row() -> None:
     points = {point.point: point for point in analyse(run).audit}
     assert points["same settings"].outcome == "ok"
     assert points["provider"].detail == "in effect as requested: ort-web-webgpu webgpu, ort-web-wasm cpu"
-    rows = list(browser.rows(run))
+    rows = list(browser.rows(analyse(run)))
     assert rows[0][1:] == [
         *("Chrome/156", "SwiftShader (software)", "1", "yes"),
         *("5 us", "19.0 MB", "14.0 MB", "5.0 MB"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from runoff import paths
 from runoff.models.store import ModelStore
-from runoff.plan.own_suite import is_model, own_suite
+from runoff.plan.own_suite import is_model, own_suite, toml_table
 from runoff.probes.latency import LatencyOptions
 
 if TYPE_CHECKING:
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0, huge_pages=True)
 """Processes differ by their memory layout: many short sets are more precise than a few long ones, and huge pages reduce
 the differences."""
-
-
-def quantity(text: str) -> str:
-    """Return a number, or a word such as ``all``, as TOML."""
-    return text if text.isdecimal() else f'"{text}"'
 
 
 def suite_text(model: str, options: OwnOptions) -> str:
@@ -35,8 +30,8 @@ def suite_text(model: str, options: OwnOptions) -> str:
         return own_suite(model, options)
     store = ModelStore(paths.models())
     images = model not in store.names() or store.get(model).manifest.preprocess is not None
-    threads = f"[settings]\nthreads = {quantity(options.threads)}\n" if options.threads else ""
-    return (
-        f'[suite]\nname = "{model}"\nmodels = ["{model}"]\ntargets = ["{options.targets}"]\n'
-        f'workloads = ["{"classify" if images else "tensor"}"]\nprobes = ["process"]\n{threads}'
-    )
+    matrix = {"name": model, "models": [model], "targets": [options.targets], "probes": ["process"]}
+    matrix["workloads"] = ["classify" if images else "tensor"]
+    threads = int(options.threads) if options.threads.isdecimal() else options.threads
+    tables = [toml_table("[suite]", matrix), *([toml_table("[settings]", {"threads": threads})] if threads else [])]
+    return "\n".join(tables)

@@ -64,10 +64,6 @@ def analyse(run: Run) -> Analysis:
         labelled_models(run),
         sweeps(run, samples, summary),
         growth(run, samples),
-        precisions(run, data) if _has_precisions(run) else [],
+        precisions(run, data) if any(case.settings.precision != FULL for case in run.info.cases) else [],
         leaders(data),
     )
-
-
-def _has_precisions(run: Run) -> bool:
-    return any(case.settings.precision != FULL for case in run.info.cases)

@@ -112,19 +112,15 @@ def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:
     for place, line in enumerate(lines):
         if line.counts and not line.reason:
             families[line.metric, line.family].setdefault(line.cases or place, line.ratio.p)
-    corrected = {name: dict(zip(ps, _adjust(ps.values()), strict=True)) for name, ps in families.items()}
+    corrected = {name: dict(zip(ps, adjust(list(ps.values())), strict=True)) for name, ps in families.items()}
 
     def p_of(place: int, line: MetricComparison) -> float:
         name = line.metric, line.family
         if line.counts and not line.reason:
             return corrected[name][line.cases or place]
-        return _adjust([*families[name].values(), line.ratio.p])[-1]
+        return adjust([*families[name].values(), line.ratio.p])[-1]
 
     return [msgspec.structs.replace(line, p_adjusted=p_of(place, line)) for place, line in enumerate(lines)]
-
-
-def _adjust(ps: Iterable[float]) -> list[float]:
-    return [float(p) for p in adjust(np.array(list(ps), dtype=np.float64))]
 
 
 def in_run(data: Measurements, wanted: Sequence[tuple[Member, Member, Metric, str]]) -> list[MetricComparison]:

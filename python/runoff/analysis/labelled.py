@@ -102,12 +102,12 @@ def _model(name: str, entry: dict[str, Any], cases: dict[str, Rows]) -> Labelled
     members = {_letters(place): names for place, names in enumerate(together.values())}
     first_rows = {group: cases[names[0]] for group, names in members.items()}
     pairs = [_pair(*two) for two in combinations(first_rows.items(), 2) if two[0][1].keys() & two[1][1].keys()]
-    corrected = adjust(np.array([pair.p for pair in pairs]))
+    corrected = adjust([pair.p for pair in pairs])
     return LabelledModel(
         model=name,
         classes=entry.get("classes", []),
         groups=[_group(group, names, list(first_rows[group].values())) for group, names in members.items()],
-        pairs=[replace(pair, p=float(p)) for pair, p in zip(pairs, corrected, strict=True)],
+        pairs=[replace(pair, p=p) for pair, p in zip(pairs, corrected, strict=True)],
         images=_images(first_rows, cases),
         training=entry.get("training"),
     )

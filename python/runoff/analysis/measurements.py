@@ -72,6 +72,12 @@ class Measurements:
         """Return the points of the fairness audit that differ for a case."""
         return (*self.unfair.get(member.comparison, ()), *self.unfair.get(member.case, ()))
 
+    def failure(self, member: Member, metric: Metric) -> str:
+        """Return the reason why no value of a case counts; empty if they do."""
+        unfair = self.unfair_points(member)
+        failed = member.failures.get(metric.probe) or member.failed
+        return failed or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
+
     def together(self, member: Member) -> frozenset[int]:
         """Return the blocks in which a case was interleaved with others."""
         return frozenset(block for case, block in self.turns if case == member.case)

@@ -20,8 +20,6 @@ from runoff.analysis.verdict import Verdict, decide
 from runoff.statistics import Estimate, Ratio, adjust, paired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
 
     from runoff.records.schema import Case, Run
@@ -160,23 +158,18 @@ def _values(
 
 def _corrected(found: list[Sweep]) -> list[Sweep]:
     """Return the sweeps with p-values corrected for many comparisons: those of one metric and setting together."""
-    families: defaultdict[tuple[str, Metric], list[float]] = defaultdict(list)
-    for sweep in found:
-        families[sweep.setting, sweep.metric] += [one.verdict.p_adjusted for one in sweep.steps[1:]]
-    corrected = {name: iter(adjust(np.array(ps, dtype=np.float64))) for name, ps in families.items()}
-    return [_decided(sweep, corrected[sweep.setting, sweep.metric]) for sweep in found]
+    others = [(sweep, one) for sweep in found for one in sweep.steps[1:]]
+    families = [(sweep.setting, sweep.metric) for sweep, _ in others]
+    ps = iter(adjust([one.verdict.p_adjusted for _, one in others], families))
+    return [
+        replace(sweep, steps=(sweep.steps[0], *(_decided(one, next(ps)) for one in sweep.steps[1:]))) for sweep in found
+    ]
 
 
-def _decided(sweep: Sweep, ps: Iterator[np.float64]) -> Sweep:
-    """Return the sweep with the verdicts that the corrected p-values give, which are taken from `ps`."""
-    first, *others = sweep.steps
-    values = [first]
-    for one in others:
-        old, p = one.verdict, float(next(ps))
-        if old.kind == "not comparable":
-            values.append(one)
-            continue
-        floor = None if np.isnan(old.floor) else old.floor
-        verdict = decide(Ratio(old.ratio, old.low, old.high, one.estimate.n, p), p, floor, old.unit)
-        values.append(replace(one, verdict=verdict))
-    return replace(sweep, steps=tuple(values))
+def _decided(one: SweptValue, p: float) -> SweptValue:
+    """Return a value of a setting with the verdict that its corrected p-value gives."""
+    old = one.verdict
+    if old.kind == "not comparable":
+        return one
+    floor = None if np.isnan(old.floor) else old.floor
+    return replace(one, verdict=decide(Ratio(old.ratio, old.low, old.high, one.estimate.n, p), p, floor, old.unit))

@@ -17,7 +17,7 @@ from runoff.bisect import search
 from runoff.measure.discovery import query_capabilities
 from runoff.measure.progress import Bar
 from runoff.measure.room import model_bytes, with_room_for
-from runoff.plan.baselines import control_name
+from runoff.plan.cases import control_case, renamed
 from runoff.plan.suite import Measure, parse_suite
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.statistics import Ratio, paired
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.bench import Plan
+    from runoff.bench import Plan, Planned
     from runoff.bisect.search import Found, Logs
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
@@ -90,7 +90,7 @@ class ReleaseLab(Lab):
             self._admit(release)
         cases = [self.case(release) for release in releases if not self.failure(release)]
         if control:
-            again = self._control(control)
+            again = control_case(self.case(control))
             if not self.has(again):
                 self.add([(again, self._targets[self.case(control).target])])
             cases.append(again)
@@ -103,7 +103,7 @@ class ReleaseLab(Lab):
 
     def control_logs(self, release: str, since: int) -> Logs:
         """Return the logarithms of the second measurement of a release / the first."""
-        return self.logs_of(self._objective, self._control(release), self.case(release), since)
+        return self.logs_of(self._objective, control_case(self.case(release)), self.case(release), since)
 
     def failure(self, release: str) -> str:
         """Return the reason if a release failed, or could not be installed; empty if it did not."""
@@ -115,16 +115,7 @@ class ReleaseLab(Lab):
 
     def case(self, release: str) -> Case:
         """Return the case of a release, which need not be measured yet."""
-        return self._renamed(f"{self._pattern.target}-{release}")
-
-    def _control(self, release: str) -> Case:
-        target = self.case(release).target
-        return msgspec.structs.replace(self._renamed(control_name(target)), control_of=target)
-
-    def _renamed(self, target: str) -> Case:
-        pattern = self._pattern
-        identity = ".".join((pattern.model, pattern.workload, target, *pattern.variant))
-        return msgspec.structs.replace(pattern, id=identity, target=target)
+        return renamed(self._pattern, f"{self._pattern.target}-{release}")
 
     def _admit(self, release: str) -> None:
         """Install a release and add its case to the run, unless it is there or cannot be."""
@@ -163,9 +154,7 @@ class _Bisection(Pipeline):
         self._objective, self._releases, self._make, self._everything = objective, releases, make, everything
         self.bisected: Bisected | None = None
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the case of the target as it is: the pattern of those of the releases."""
         if cases[0].skipped:
             reason = cases[0].skipped

@@ -75,7 +75,7 @@ def document(bisected: Bisected) -> dict[str, Any]:
         "before": found.before,
         "after": found.after,
         "change": bisected.change,
-        "steps": [{**_step(step)} for step in found.steps],
+        "steps": [_step(step) for step in found.steps],
         "failures": found.failures,
         "trend": {name: {"ratio": one.value, "low": one.low, "high": one.high} for name, one in bisected.trend.items()},
         "releases": bisected.releases,
@@ -88,10 +88,10 @@ def _step(step: Any) -> dict[str, Any]:  # noqa: ANN401 (a Step)
     return {"release": step.release, "between": [step.old, step.new], "answer": answer, "blocks": step.blocks}
 
 
-def draw(bisected: Bisected) -> dict[str, bytes]:
-    """Return the plot of all releases that were measured, by file suffix; nothing if there are fewer than two."""
+def draw(bisected: Bisected) -> bytes:
+    """Return the plot of all releases that were measured, as SVG; empty if there are fewer than two."""
     if len(bisected.trend) < 2:  # noqa: PLR2004 (one is no trend)
-        return {}
+        return b""
     import altair as alt
     import pandas as pd
     import vl_convert
@@ -118,4 +118,4 @@ def draw(bisected: Bisected) -> dict[str, bytes]:
     )
     heading = alt.Title(sentence(bisected), subtitle=f"{bisected.model}, {bisected.target}; bars: 95% intervals")
     chart = chart.properties(width=_WIDTH, height=_HEIGHT, title=heading)
-    return {"svg": vl_convert.vegalite_to_svg(chart.to_json()).encode()}
+    return vl_convert.vegalite_to_svg(chart.to_json()).encode()

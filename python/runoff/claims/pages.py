@@ -10,11 +10,10 @@ from runoff.analysis.comparisons import estimate
 from runoff.analysis.precision import FULL
 from runoff.analysis.wording import ratio_words
 from runoff.compare.metrics import parse_metric
-from runoff.compare.show import figure
 from runoff.records.files import write_atomically
 from runoff.records.machine import headline
 from runoff.report.tables import table
-from runoff.report.text import full
+from runoff.report.text import estimated, full
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -100,6 +99,6 @@ def _figure(column: Column, case: Case, run: MeasuredRun) -> str:
     if samples is None:
         return ""
     items = case.settings.batch if column.per_item else 1
-    whole = figure(estimate(samples, metric), samples.unit)
+    whole = estimated(estimate(samples, metric), samples.unit)
     each = {name: value / items for name in ("value", "low", "high") if (value := getattr(whole, name)) is not None}
     return full(replace(whole, **each))

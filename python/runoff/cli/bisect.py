@@ -5,18 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from runoff import paths
 from runoff.bisect.bisection import bisect as search
 from runoff.bisect.commits import own_repository
 from runoff.bisect.show import document, draw, show
-from runoff.cli.output import print_json
+from runoff.cli.output import print_json, write_result
 from runoff.paths import shown
 from runoff.plan.own_suite import OwnOptions
 from runoff.plan.suite import CustomTarget
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import write_atomically
 from runoff.releases import environment_of, find_releases, install_release
 from runoff.targets import make_all_targets, target_maker, unknown_target
 from runoff.targets.base import at
@@ -64,7 +61,7 @@ def bisect(
     bisected = search(
         model, options, metric, versions.names, versions.make, where, console, own=versions.own, everything=everything
     )
-    _save(bisected)
+    write_result(bisected.folder, "bisect", document(bisected), draw(bisected))
     if as_json:
         print_json(document(bisected))
     else:
@@ -124,13 +121,6 @@ def _target_on(package: str, environment: str, target: str | None) -> str:
     if not able:
         raise RunoffError(f"no target runs on {package}", "name another package: onnxruntime, openvino, torch")
     return target or able[0]
-
-
-def _save(bisected: Bisected) -> None:
-    text = msgspec.json.format(msgspec.json.encode(document(bisected)), indent=1)
-    write_atomically(bisected.folder / "bisect.json", text)
-    for suffix, data in draw(bisected).items():
-        write_atomically(bisected.folder / f"bisect.{suffix}", data)
 
 
 def _print_end(bisected: Bisected, what: Sequence[str], console: Console) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -15,10 +14,10 @@ from runoff.bench import bench_text
 from runoff.claims import pages
 from runoff.claims import refute as others
 from runoff.claims.published import check_all, chosen, comparisons, newest, read_measured, suite
-from runoff.cli.output import print_json
+from runoff.cli.output import print_json, write_result
 from runoff.paths import shown
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import read_run, write_atomically
+from runoff.records.files import read_run
 from runoff.records.machine import headline as machine_headline
 from runoff.records.untrusted import clean
 from runoff.report.terminal import titled_table
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 _STYLES = {"holds": "green", "does not hold": "red", "cannot be told": "dim"}
 _PLURALS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not hold", "cannot be told": "cannot be told"}
-REFUTED = "refute.json"
 
 
 def claims(
@@ -89,7 +87,7 @@ def refute(
         run, code = others.measure(theirs, own, budget, results or paths.results(), console)
     ours = read_run(run)
     found = others.check(theirs, ours)
-    write_atomically(run / REFUTED, msgspec.json.format(msgspec.json.encode(found), indent=1))
+    write_result(run, "refute", found)
     if as_json:
         print_json(found)
     else:

@@ -118,10 +118,10 @@ def _write_page(comparison: RunComparison, out: Path) -> None:
     from runoff.compare import forest, show
 
     make_folder(out)
-    plots = forest.draw(comparison)
-    for end, data in plots.items():
-        write_atomically(out / f"compare.{end}", data)
-    write_atomically(out / "compare.md", show.markdown(comparison, "compare.svg" if plots else None).encode())
+    plot = forest.draw(comparison)
+    if plot:
+        write_atomically(out / "compare.svg", plot)
+    write_atomically(out / "compare.md", show.markdown(comparison, "compare.svg" if plot else None).encode())
     write_atomically(out / "compare.json", msgspec.json.encode(show.as_dict(comparison)) + b"\n")
 
 

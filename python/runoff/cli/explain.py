@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff import paths
-from runoff.cli.output import print_json
+from runoff.cli.output import print_json, write_result
 from runoff.explain.explanation import explain as search
 from runoff.explain.show import document, draw, show
 from runoff.models.cuts import VERSION
@@ -57,10 +57,8 @@ def explain(
     count = segments if metric == "latency" else 0
     folder, memory = results or paths.results(), metric == "memory"
     explained = search(model, options, sides, count, folder, console, memory=memory)
-    text = msgspec.json.format(msgspec.json.encode(document(explained)), indent=1)
-    write_atomically(explained.folder / "explain.json", text)
     plot = draw(explained)
-    write_atomically(explained.folder / "explain.svg", plot)
+    write_result(explained.folder, "explain", document(explained), plot)
     machine = headline(read_run(explained.folder).info.machine)
     write_atomically(explained.folder / "explain.html", page(explained, plot.decode(), machine))
     if as_json:

@@ -91,7 +91,8 @@ def _runs(folders: Sequence[Path], suite: str) -> tuple[list[FoundRun], dict[str
         click.echo(f"skipped: {name}: {reason}", err=True)
     finished = list({run.info.run_id: run for run in runs if not reasons[run.folder]}.values())  # copies count once
     if not finished:
-        raise RunoffError(f"no finished run in {_named(folders)}", _MEASURE)
+        where = ", ".join(shown(folder) for folder in folders or [paths.results()])
+        raise RunoffError(f"no finished run in {where}", _MEASURE)
     chosen = [run for run in finished if suite in ("", run.suite)]
     if not chosen:
         suites = {run.suite for run in finished}
@@ -107,10 +108,6 @@ def _why_skipped(run: FoundRun) -> str:
         if run.info.finished
         else f"not finished (runoff bench --resume {shown(to_resume(run.folder))})"
     )
-
-
-def _named(folders: Sequence[Path]) -> str:
-    return ", ".join(shown(folder) for folder in folders or [paths.results()])
 
 
 def _history(

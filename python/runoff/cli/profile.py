@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from runoff import paths
-from runoff.cli.output import print_json
+from runoff.cli.output import print_json, write_result
 from runoff.paths import shown
 from runoff.plan.own_suite import OwnOptions
 from runoff.plan.quantities import parse_duration
@@ -45,8 +43,7 @@ def profile(
     options = OwnOptions(**own, targets=sides[0].target, profile="default")
     seconds = parse_duration(budget) or 0.0
     profiled = sample(model, options, sides, seconds, results or paths.results(), console)
-    text = msgspec.json.format(msgspec.json.encode(document(profiled)), indent=1)
-    write_atomically(profiled.folder / "profile.json", text)
+    write_result(profiled.folder, "profile", document(profiled))
     write_atomically(profiled.folder / "profile.html", page(profiled).encode())
     if as_json:
         print_json(document(profiled))

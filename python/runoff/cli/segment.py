@@ -13,10 +13,10 @@ import msgspec
 from runoff import paths
 from runoff.cli.commands import exit_code, run_alone, say
 from runoff.cli.output import print_json
-from runoff.environments import ensure_environments, setup_command
+from runoff.environments import environment_python
 from runoff.models.zoo import ZOO, find_model
 from runoff.processes import workspace
-from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.errors import RunoffError
 from runoff.records.protocol import Item, Prompt
 
 if TYPE_CHECKING:
@@ -119,12 +119,7 @@ def _write(image: Path, found: Sequence[Mask], folder: Path) -> None:
         (folder / MASKS).write_bytes(msgspec.json.encode(found) + b"\n")
     except OSError as error:
         raise RunoffError(f"--output {folder}: {error.strerror}", "pass a folder that can be written to") from error
-    ensure_environments([_DRAWS], say)
-    python = paths.environments() / _DRAWS / "bin" / "python"
-    if not python.exists():
-        hint = f"run: {setup_command(_DRAWS)}"
-        raise RunoffError(f"environment not found: {python}", hint, ExitCode.NOTHING_RUNS_HERE)
-    program = paths.runners() / "draw_masks.py"
+    python, program = environment_python(_DRAWS, say), paths.runners() / "draw_masks.py"
     argv = (str(python), "-P", str(program), str(image.absolute()), str(folder / MASKS), str(folder))
     with workspace() as (spawner, _):
         env: dict[str, Any] = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}

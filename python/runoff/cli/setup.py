@@ -9,7 +9,7 @@ import click
 
 from runoff import paths
 from runoff.environments import describe, ensure_environments, environments, size_text
-from runoff.measure.footprint import disk_bytes
+from runoff.measure.footprint import size_of
 from runoff.records.errors import RunoffError
 from runoff.targets import target_maker, unknown_target
 
@@ -36,7 +36,7 @@ def setup(names: tuple[str, ...]) -> None:
     if paths.in_checkout():
         raise RunoffError("nox makes the environments of a checkout", f"run: nox -s {' '.join(wanted)}")
     ensure_environments(wanted, click.echo)
-    total = disk_bytes(paths.environments()) / _BYTES_PER_MB
+    total = size_of(paths.environments()).bytes / _BYTES_PER_MB
     click.echo(f"ready: {', '.join(wanted)} ({size_text(total)} in {paths.environments()})")
     if not names:
         for name in ("torch", "export", "web"):
@@ -77,7 +77,6 @@ def _remove(folders: Iterable[Path]) -> int:
 
 def _used() -> int:
     """Return the size of everything that runoff created; files that have several names by hard links count once."""
-    disk_bytes.cache_clear()
     home, environments = paths.home(), paths.environments()
     folders = [home] if environments.is_relative_to(home) else [home, environments]
-    return sum(disk_bytes(folder) for folder in folders if folder.exists())
+    return sum(size_of(folder).bytes for folder in folders if folder.exists())

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from runoff import paths
 from runoff.adaptive.objective import OBJECTIVES
-from runoff.cli.output import print_json
+from runoff.cli.output import print_json, write_result
 from runoff.paths import shown
 from runoff.plan.own_suite import OwnOptions
 from runoff.plan.quantities import parse_duration
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import write_atomically
 from runoff.tune.limits import parse_limit
 from runoff.tune.show import document, draw, show
 from runoff.tune.tuning import tune as search
@@ -55,7 +52,8 @@ def tune(
     options = OwnOptions(**own, targets=target, profile="default", time=budget)
     console = Console(stderr=as_json)
     tuned = search(model, options, chosen, bounds, results or paths.results(), console)
-    command = " ".join(["runoff tune", model, f"--target {target} --objective {objective}", *_quoted(limits)])
+    bounded = [f"--limit '{text}'" for text in limits]
+    command = " ".join(["runoff tune", model, f"--target {target} --objective {objective}", *bounded])
     _save(tuned, chosen, write_to, command)
     if as_json:
         print_json(document(tuned, chosen))
@@ -70,11 +68,4 @@ def _save(tuned: Tuned, objective: Objective, write_to: Path | None, command: st
     """Write the profile, the result and its plot into the run's folder; the profile also to `write_to`."""
     for path in filter(None, (tuned.folder / PROFILE, write_to)):
         write(path, tuned, objective, command)
-    text = msgspec.json.format(msgspec.json.encode(document(tuned, objective)), indent=1)
-    write_atomically(tuned.folder / "tune.json", text)
-    for suffix, data in draw(tuned, objective).items():
-        write_atomically(tuned.folder / f"tune.{suffix}", data)
-
-
-def _quoted(limits: tuple[str, ...]) -> list[str]:
-    return [f"--limit '{text}'" for text in limits]
+    write_result(tuned.folder, "tune", document(tuned, objective), draw(tuned, objective))

@@ -17,7 +17,7 @@ from runoff import paths
 from runoff.bench import timed
 from runoff.cluster import packs
 from runoff.cluster.view import View
-from runoff.environments import ensure_environments, setup_command
+from runoff.environments import environment_python
 from runoff.models.prepare import ensure_models
 from runoff.plan.settings import cores_in_affinity
 from runoff.plan.suite import parse_suite
@@ -103,7 +103,7 @@ def bench_on(
         Options of ``runoff bench`` on each machine; None if not given.
     """
     suite = parse_suite(text, "the suite")
-    python = _driver_python(console)
+    python = environment_python(ENVIRONMENT, console.print)
     builtin = _builtin(text) if start == paths.suites() else ""
     sent = {} if builtin else {"suite": packs.pack(packs.suite(suite, text, start))}
     setup: list[str] = []
@@ -130,25 +130,12 @@ def bench_on(
 
 def resume_on(folder: Path, console: Console) -> ExitCode:
     """Resume a run on many machines: connect again, and measure what is missing on each of them."""
-    return drive(folder, _driver_python(console), console)
+    return drive(folder, environment_python(ENVIRONMENT, console.print), console)
 
 
 def _builtin(text: str) -> str:
     """Return the name of the suite of runoff with this text; empty if there is none."""
     return next((path.stem for path in paths.suites().glob("*.toml") if path.read_text(encoding="utf-8") == text), "")
-
-
-def _driver_python(console: Console) -> Path:
-    """Return the interpreter of the driver, whose environment is made if it is missing."""
-    ensure_environments([ENVIRONMENT], console.print)
-    python = paths.environments() / ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        raise RunoffError(
-            f"environment not found: {python.parent.parent}",
-            f"run: {setup_command(ENVIRONMENT)}",
-            ExitCode.NOTHING_RUNS_HERE,
-        )
-    return python
 
 
 def _sent(suite: Suite, console: Console) -> dict[str, str]:

@@ -18,13 +18,10 @@ _WIDTH, _ROW = 460, 34
 _DIFFERS, _SAME, _BAND = "#0072B2", "#777777", "#DDDDDD"
 
 
-def draw(comparison: RunComparison) -> dict[str, bytes]:
-    """Return the plot as an SVG, by file suffix; nothing if no line has an interval."""
+def draw(comparison: RunComparison) -> bytes:
+    """Return the plot as SVG; empty if no line has an interval."""
     chart = forest(comparison)
-    if chart is None:
-        return {}
-    text = chart.to_json()
-    return {"svg": vl_convert.vegalite_to_svg(text).encode()}
+    return b"" if chart is None else vl_convert.vegalite_to_svg(chart.to_json()).encode()
 
 
 def forest(comparison: RunComparison) -> Any:  # noqa: ANN401 - Altair's charts share no type

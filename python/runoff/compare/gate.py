@@ -90,7 +90,7 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, different_ma
 
 
 def _machines(data: Measurements, saved: Saved | None, *, different_machines: bool) -> list[str]:
-    if saved is None or (saved.machine and data.machine and same_machine(saved.machine, data.machine)):
+    if saved is None or same_machine(saved.machine, data.machine):
         return []
     names = [headline(machine) if machine else "unknown" for machine in (saved.machine, data.machine)]
     text = f"different machines: baseline ({names[0]}), run ({names[1]})"
@@ -171,7 +171,7 @@ class _Gate:
             limit=limit.text,
             measured="" if row is None else full(figure_of(row.to_dict())),
         )
-        why = self._failure(limit, member)
+        why = self.data.failure(member, limit.metric)
         if not why and (row is None or row["status"] != "ok"):
             why = f"{limit.metric} was not measured" + (f": {row['reason']}" if row is not None else "")
         if why or row is None:
@@ -182,12 +182,6 @@ class _Gate:
         if limit.relative:
             return check_change(done, limit, lines[member.case, str(limit.metric)])
         return check_value(done, limit, figure_of(row.to_dict()))
-
-    def _failure(self, limit: Limit, member: Member) -> str:
-        """Return the reason why no result of a case counts; empty if they do."""
-        unfair = self.data.unfair_points(member)
-        failed = member.failures.get(limit.metric.probe) or member.failed
-        return failed or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
 
     def _row(self, limit: Limit, member: Member) -> pd.Series | None:
         rows = self.summary

@@ -9,7 +9,7 @@ from rich.text import Text
 from runoff.analysis.wording import ending, headline, tone, words
 from runoff.report.tables import table
 from runoff.report.terminal import COLOURS, figure_text, titled_table
-from runoff.report.text import Figure, finite, full
+from runoff.report.text import estimated, finite, full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,15 +20,9 @@ if TYPE_CHECKING:
     from runoff.analysis.comparisons import MetricComparison
     from runoff.analysis.verdict import Verdict
     from runoff.compare.pairing import RunComparison
-    from runoff.statistics import Estimate
 
 _NARROW = 16
 """Longest name that heads a column of figures."""
-
-
-def figure(estimate: Estimate, unit: str) -> Figure:
-    """Return an estimate for display."""
-    return Figure(finite(estimate.value), finite(estimate.low), finite(estimate.high), unit, estimate.n)
 
 
 def how(line: MetricComparison) -> str:
@@ -72,7 +66,7 @@ def _table(label: str, lines: Sequence[MetricComparison], heads: Sequence[str]) 
     for place, heading in enumerate(("metric", *heads, "verdict")):
         table.add_column(heading, no_wrap=place < 3)  # noqa: PLR2004 (names and figures)
     for line in lines:
-        sides = (figure_text(figure(side, line.unit)) for side in (line.first, line.second))
+        sides = (figure_text(estimated(side, line.unit)) for side in (line.first, line.second))
         table.add_row(line.metric, *sides, coloured(line.verdict))
     return table
 
@@ -94,7 +88,7 @@ def markdown(comparison: RunComparison, plot: str | None) -> str:
         (
             line.label,
             line.metric,
-            *(full(figure(side, line.unit)) for side in (line.first, line.second)),
+            *(full(estimated(side, line.unit)) for side in (line.first, line.second)),
             words(line.verdict),
             how(line),
         )

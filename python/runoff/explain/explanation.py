@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.adaptive.suite import suite_text
+from runoff.environments import environment_python
 from runoff.explain.memory import COST_BLOCKS, Memory, Variant, details_of, memory_parts, savings_of, untried, variants
 from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.nodes import Row, as_called, profiled_nodes, rows_of
@@ -18,7 +19,7 @@ from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.units import UNITS, Unit
 from runoff.measure.machine import describe_machine
 from runoff.models.cuts import CUTS, FORM, VERSION, Cuts, Peak, Request
-from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
+from runoff.models.own.find import ENVIRONMENT, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
 from runoff.plan.suite import parse_suite
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.bench import Planned
     from runoff.models.store import StoredModel
     from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
@@ -102,9 +104,7 @@ class _Explanation(SidesPipeline):
         models = super().own_models(spawner)
         return {name: with_networks(model, self._networks.get(name, ())) for name, model in models.items()}
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the cases of all sides; only the whole model of the sides themselves has details."""
         self._sides = [side for side in self._sides if _is_possible(side, cases, targets)]
         completed, named = super().complete(cases, targets)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from runoff.analysis.measurements import measured
 from runoff.analysis.samples import tidy
-from runoff.explain.parts import LEVEL, WARM, Part, difference, judged
+from runoff.explain.parts import LEVEL, WARM, Kind, Part, compared, difference, judged
 from runoff.plan.baselines import control_name
 from runoff.probes.latency import SETUP
 from runoff.probes.mappings import ALLOCATED, END, FILES, LANGUAGE, MAPPINGS, PROGRAM, RUNTIME, by_holder
@@ -137,7 +137,7 @@ def memory_parts(run: Run, first: str, second: str) -> tuple[tuple[Part, ...], t
     """
     data = measured(run, tidy(run))
     sides = [_added(run, data, name) for name in (first, control_name(first), second)]
-    whole = _part("whole", WHOLE, *sides)
+    whole = _part("whole", WHOLE, sides)
     without = [name for name, blocks in zip((first, second), sides[::2], strict=True) if not _phases(blocks)]
     if without:
         reasons = (f"no memory by phase: the runner of {name} does not report it" for name in without)
@@ -145,7 +145,7 @@ def memory_parts(run: Run, first: str, second: str) -> tuple[tuple[Part, ...], t
     names = list(dict.fromkeys((*_phases(sides[2]), *_phases(sides[0]))))
     names.sort(key=lambda name: SETUP.index(name) if name in SETUP else len(SETUP))
     names.append(FREED)
-    parts = [_part("phase", name, *sides) for name in names]
+    parts = [_part("phase", name, sides) for name in names]
     # trimmed means do not add up exactly
     left = whole.difference.value - sum(part.difference.value for part in parts[:-1])
     parts[-1] = replace(parts[-1], difference=Shift(left, parts[-1].difference.error, parts[-1].difference.freedom))
@@ -176,19 +176,10 @@ def _phases(blocks: dict[int, dict[str, float]]) -> list[str]:
     return [name for name in next(iter(blocks.values())) if name not in (WHOLE, FREED)]
 
 
-def _part(kind: Any, name: str, first: Any, control: Any, second: Any) -> Part:  # noqa: ANN401 (as `_added` returns)
-    one, again, other = (
-        {block: added.get(name, 0.0) for block, added in side.items()} for side in (first, control, second)
-    )
-    own, found = _shift(one, again), _shift(one, other)
-    return Part(
-        kind=kind,
-        phase="" if kind == "whole" else name,
-        first=float(np.median(list(one.values()))),
-        second=float(np.median(list(other.values()))),
-        difference=found,
-        floor=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
-    )
+def _part(kind: Kind, name: str, sides: Sequence[dict[int, dict[str, float]]]) -> Part:
+    """Return a part by what `_added` returns of the first side, of that once more, and of the second side."""
+    blocks = [{block: added.get(name, 0.0) for block, added in side.items()} for side in sides]
+    return compared(kind, blocks, _shift, phase="" if kind == "whole" else name)
 
 
 def _shift(one: dict[int, float], other: dict[int, float]) -> Shift:
@@ -240,7 +231,7 @@ def savings_of(
         one, other = (cell.by_block() if cell else {} for cell in cells)
         warm = difference(one, other) if len(one.keys() & other.keys()) > 1 else None
         found.append(Saving(of=variant.of, text=variant.text, peak=peak, differs=False, warm=warm))
-    ps = adjust(np.array([one.peak.p for one in found], dtype=np.float64))
+    ps = adjust([one.peak.p for one in found])
     claimed = [
         replace(one, differs=bool(p <= LEVEL and abs(one.peak.value) > floor)) for one, p in zip(found, ps, strict=True)
     ]

@@ -194,7 +194,8 @@ def _claimed(
 ) -> list[tuple[tuple[Node, float], frozenset[int]]]:
     """Return `nodes` with the places in `graph` of what each computes."""
     known = {name: place for place, work in enumerate(graph) for name in (*work.outputs, work.name)}
-    claims = [{place for place in (_place(name, known) for name in _names(node)) if place >= 0} for node, _ in nodes]
+    named = (node.sources or (node.name,) for node, _ in nodes)
+    claims = [{place for place in (_place(name, known) for name in names) if place >= 0} for names in named]
     taken = set().union(*claims) if claims else set()
     for number, (node, _) in enumerate(nodes):
         if not claims[number] and node.operator not in _LAYOUTS:
@@ -228,10 +229,6 @@ def _claim_producers(graph: Sequence[Work], tensor: str, operator: str, owners: 
             if before not in owners and not graph[place].operator.endswith(operator):
                 owners[before] = owners[place]
                 waiting.append(before)
-
-
-def _names(node: Node) -> tuple[str, ...]:
-    return node.sources or (node.name,)
 
 
 def _place(name: str, known: dict[str, int]) -> int:

@@ -28,7 +28,7 @@ from runoff.records.errors import ExitCode, RunoffError
 from runoff.statistics import Shift, adjust, shift
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runoff.analysis.measurements import Measurements, Member
     from runoff.models.cuts import Cuts
@@ -77,19 +77,9 @@ class _Times:
         RunoffError
             If a side was not measured.
         """
-        one, again, other = (
-            self._blocks(self._members[model, name], metric)
-            for name in (self._first, control_name(self._first), self._second)
-        )
-        own = difference(one, again)
-        return Part(
-            kind=kind,
-            first=float(np.median(list(one.values()))),
-            second=float(np.median(list(other.values()))),
-            difference=difference(one, other),
-            floor=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
-            **more,
-        )
+        names = self._first, control_name(self._first), self._second
+        blocks = [self._blocks(self._members[model, name], metric) for name in names]
+        return compared(kind, blocks, difference, **more)
 
     def phases(self, model: str) -> list[str]:
         """Return the phases of both sides, in order of time."""
@@ -107,6 +97,20 @@ class _Times:
                 raise RunoffError(f"{member.model} on {member.target} has no times: {why}", "", ExitCode.CASE_FAILED)
             return dict.fromkeys(whole.blocks, 0.0)
         return cell.by_block()
+
+
+def compared(kind: Kind, sides: Sequence[dict[int, float]], subtract: Callable[..., Shift], **more: Any) -> Part:
+    """Return a part by its values in each block: of the first side, of that once more, and of the second side."""
+    one, again, other = sides
+    own = subtract(one, again)
+    return Part(
+        kind=kind,
+        first=float(np.median(list(one.values()))),
+        second=float(np.median(list(other.values()))),
+        difference=subtract(one, other),
+        floor=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
+        **more,
+    )
 
 
 def difference(one: dict[int, float], other: dict[int, float]) -> Shift:
@@ -173,7 +177,7 @@ def _without(part: Part, passes: Sequence[Part]) -> Part:
 
 def judged(parts: Sequence[Part]) -> list[Part]:
     """Return `parts` with the claims that their numbers allow, corrected for their number."""
-    ps = adjust(np.array([part.difference.p for part in parts], dtype=np.float64))
+    ps = adjust([part.difference.p for part in parts])
     return [
         replace(part, differs=bool(p <= LEVEL and abs(part.difference.value) > part.floor))
         for part, p in zip(parts, ps, strict=True)

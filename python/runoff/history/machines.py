@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import isfinite, isnan, log, nan
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -152,19 +151,9 @@ def _judged(found: Sequence[AcrossMachines]) -> list[AcrossMachines]:
 
     The noise floor is the largest of the machines.
     """
-    families: dict[tuple[str, str], list[int]] = {}
-    for place, one in enumerate(found):
-        if one.pooled:
-            families.setdefault((one.metric, one.baseline), []).append(place)
-    corrected = dict.fromkeys(range(len(found)), nan)
-    for places in families.values():
-        ps = adjust(np.array([_p(found[place]) for place in places]))
-        corrected |= dict(zip(places, map(float, ps), strict=True))
-    return [replace(one, verdict=_verdict(one, corrected[place])) for place, one in enumerate(found)]
-
-
-def _p(one: AcrossMachines) -> float:
-    return one.pooled.ratio.p if one.pooled else nan
+    ps = [one.pooled.ratio.p if one.pooled else nan for one in found]
+    corrected = adjust(ps, [(one.metric, one.baseline) for one in found])
+    return [replace(one, verdict=_verdict(one, p)) for one, p in zip(found, corrected, strict=True)]
 
 
 def _verdict(one: AcrossMachines, p_adjusted: float) -> Verdict:

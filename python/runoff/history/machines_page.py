@@ -125,7 +125,7 @@ def forest(one: AcrossMachines) -> str:
         )
         for name, verdict in rows
     ]
-    return draw(RunComparison(one.baseline, one.target, lines, notes, [])).get("svg", b"").decode()
+    return draw(RunComparison(one.baseline, one.target, lines, notes, [])).decode()
 
 
 def as_dict(found: Machines) -> dict[str, Any]:

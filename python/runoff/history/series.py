@@ -147,7 +147,8 @@ def _point(lines: Sequence[Line], metric: Metric) -> Point:
     values: dict[str, Any] = {}
     if measured:
         values["figure"] = _figure(measured[0], "estimate", "low", "high", measured[0]["unit"])
-        peers = [line for line in measured if line["ratio"] is not None and line["baseline"] not in _itself(line)]
+        compared = [line for line in measured if line["ratio"] is not None]
+        peers = [line for line in compared if line["baseline"] not in (line["target"], line["twin_of"])]
         if peers:
             values |= {
                 "relative_to": peers[-1]["baseline"],
@@ -163,10 +164,6 @@ def _point(lines: Sequence[Line], metric: Metric) -> Point:
         stability=(measured[0]["stability"] if measured else "") or "",
         **values,
     )
-
-
-def _itself(line: Line) -> tuple[str, ...]:
-    return (line["target"], line["twin_of"] or line["target"])
 
 
 def _figure(line: Line, value: str, low: str, high: str, unit: str) -> Figure:

@@ -13,7 +13,7 @@ from rich.text import Text
 from runoff.analysis.wording import detail, ending, headline, tone, words
 from runoff.report.tables import table
 from runoff.report.terminal import COLOURS, figure_text, titled_table
-from runoff.report.text import finite, full, plural
+from runoff.report.text import few, finite, full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -149,14 +149,10 @@ def _notes(history: History) -> list[str]:
         cases, metrics = reasons.setdefault(reason, ({}, {}))
         cases[case], metrics[metric] = None, None
     no_values = [
-        f"no values: {', '.join(metrics)} of {_some(list(cases))}: {reason}"
+        f"no values: {', '.join(metrics)} of {few(cases, 'case', MOST)}: {reason}"
         for reason, (cases, metrics) in reasons.items()
     ]
     return [*change_notes, *history.notes, *no_values]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= MOST else plural(len(names), "case")
 
 
 def print_lines(lines: Sequence[Mapping[str, object]], console: Console) -> None:

@@ -79,10 +79,11 @@ def _with_files(found: Footprint, stored: StoredModel, model: ModelFile) -> Foot
     data = stored.manifest.data if base_format(model.format) == "onnx" else ()
     paths = [stored.folder / file.path for file in data] + ([Path(model.decoder.path)] if model.decoder else [])
     # compressed sizes of these files are not measured: weights hardly shrink
-    more = {"model": found.parts["model"] + sum(map(disk_bytes, paths))}
+    size = sum(size_of(path).bytes for path in paths)
+    more = {"model": found.parts["model"] + size}
     compressed = found.compressed
     if compressed and paths:
-        compressed = {**compressed, "model": compressed["model"] + sum(map(disk_bytes, paths))}
+        compressed = {**compressed, "model": compressed["model"] + size}
     return replace(found, parts=found.parts | more, compressed=compressed, files=(found.files or 0) + len(paths))
 
 
@@ -125,17 +126,8 @@ def _files(path: Path) -> list[tuple[Path, os.stat_result]]:
     return list(files.values())
 
 
-@cache
-def disk_bytes(path: Path) -> int:
-    """Return the size of a file, or of all files below a folder, in bytes.
-
-    Symbolic links are not followed, and a file with several names counts once.
-    """
-    return sum(status.st_size for _, status in _files(path))
-
-
 def size_of(path: Path) -> Size:
-    """Return the size of a file or folder as it is on disk."""
+    """Return the size of a file or folder as it is on disk; a file with several names counts once."""
     files = _files(path)
     return Size(
         sum(status.st_size for _, status in files),

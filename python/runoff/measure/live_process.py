@@ -11,6 +11,7 @@ import msgspec
 
 from runoff.measure.core_waits import CoreWaits, Exchange, exchange_between
 from runoff.measure.huge_pages import huge_bytes
+from runoff.measure.parity import worst_rows
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
 from runoff.measure.thread_times import TICK_S, Spent, busy_threads, since, thread_times
@@ -68,8 +69,8 @@ class LiveProcess:
         self.inference_ns: list[int] = []
         """All reported times, the warm-up included."""
         self.checked = 0
-        self._parity: dict[int, dict[str, Any]] = {}
-        """By example, the worst comparison."""
+        self.parity: list[dict[str, Any]] = []
+        """The worst comparison of each example."""
         self._unreported_ns: list[int] = []
         self._turns: list[Exchange] = []
         self._empty: list[Exchange] = []
@@ -93,11 +94,6 @@ class LiveProcess:
         target = context.target(case, job.probe)
         self._live = context.spawner.start(self._files.command(target), target.environment(), self._files.write)
         self._waits = CoreWaits(self._live.pid)
-
-    @property
-    def parity(self) -> list[dict[str, Any]]:
-        """The worst comparison of each example."""
-        return [self._parity[example] for example in sorted(self._parity)]
 
     def wait_until_ready(self) -> None:
         """Wait until the runner reports that it is ready."""
@@ -146,16 +142,10 @@ class LiveProcess:
         outputs = self._written = _decode(line, list[WrittenTensor])
         parity, reason = check_turn(self.case, self._model, self._order, places, outputs)
         self.checked += 1
-        self._keep(parity)
+        self.parity = worst_rows([*self.parity, *parity])
         if reason:
             message = f"{reason.message}; found in checked output {self.checked}"
             raise TurnError(Reason(reason.kind, message, reason.hint))
-
-    def _keep(self, parity: list[dict[str, Any]]) -> None:
-        for row in parity:
-            known = self._parity.get(row["item"])
-            if known is None or known["max_rel_diff"] < row["max_rel_diff"]:
-                self._parity[row["item"]] = row
 
     def begin(self) -> None:
         """Begin the measured turns: CPU time used before does not count."""
@@ -247,7 +237,7 @@ class LiveProcess:
         if samples is None or list(samples.warm_ns) != self.inference_ns:
             return Reason("garbage", "the times in the result are not those reported turn by turn")
         parity, reason = check_result(self.case, self._model, turns(0), self._order, result)
-        self._keep(parity)
+        self.parity = worst_rows([*self.parity, *parity])
         return reason
 
     def _exchange(self, text: str) -> tuple[str, Exchange]:
@@ -263,7 +253,8 @@ class LiveProcess:
         self.waited_ns += time.monotonic_ns() - began
         if not line:
             outcome = self.close()
-            reason = _exit_reason(outcome)
+            # even if its result is valid
+            reason = outcome.reason or Reason("crashed", "the runner exited unexpectedly")
             self.outcome = msgspec.structs.replace(outcome, reason=reason)
             raise TurnError(reason)
         if not line.endswith("\n"):
@@ -281,11 +272,6 @@ def _decode(line: str, kind: Any) -> Any:  # noqa: ANN401 (a type of msgspec's, 
         return untrusted.decode(line, kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _protocol_error(f"the response to a turn cannot be read: {error}: {line[:80]!r}") from error
-
-
-def _exit_reason(outcome: Outcome) -> Reason:
-    """Return the reason for the unexpected exit of a process, even if its result is valid."""
-    return outcome.reason or Reason("crashed", "the runner exited unexpectedly")
 
 
 def _protocol_error(message: str) -> TurnError:

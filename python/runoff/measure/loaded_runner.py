@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 
 from runoff import paths
+from runoff.measure.parity import worst_rows
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
 from runoff.measure.verify import check_response, check_result
@@ -131,7 +132,7 @@ class LoadedRunner:
             self._parity += parity
             reason = reason or self._unchecked(result)
         compared = sum(self._counts[response] for response in self._checked) if self._model.checked else 0
-        return Outcome(finished, result, reason), _worst(self._parity), compared
+        return Outcome(finished, result, reason), worst_rows(self._parity), compared
 
     def _unchecked(self, result: Result) -> Reason | None:
         """Return the reason if not every response is known to be right."""
@@ -304,13 +305,3 @@ def summarised(scenario: str, samples: dict[str, Any], rate: float, cpu_ns: int,
 
 def _us(ns: Any) -> tuple[int, ...]:  # noqa: ANN401 (an array of NumPy)
     return tuple((ns // 1000).tolist())
-
-
-def _worst(parity: Parity) -> Parity:
-    """Return the worst comparison of each example."""
-    worst: dict[int, dict[str, Any]] = {}
-    for row in parity:
-        known = worst.get(row["item"])
-        if known is None or known["max_rel_diff"] < row["max_rel_diff"]:
-            worst[row["item"]] = row
-    return [worst[item] for item in sorted(worst)]

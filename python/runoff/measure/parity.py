@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runoff.records import untrusted
-from runoff.records.tensors import decode, difference, read
+from runoff.records.tensors import decode, read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,39 +46,25 @@ def tolerance(workload: str, precision: str, own: float | None = None) -> float:
     return max(usual, HALF_TOLERANCE) if precision == "fp16" else usual
 
 
-def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[References]) -> list[dict[str, Any]]:
-    """Compare every row of `outputs` with the reference of its item.
+def read_rows(
+    tensors: Sequence[WrittenTensor], references: Sequence[References]
+) -> list[tuple[int, NDArray[Any], TensorFile]]:
+    """Return every row of `tensors`, flat, between its item and its reference.
 
     Parameters
     ----------
-    outputs
+    tensors
         Tensors that a runner wrote. With several `items`, their first dimension runs over them.
     references
         For each item, its references by the name of the output.
 
-    Returns
-    -------
-    list of dict
-        Per row: ``item``; ``max_abs_diff``; ``max_rel_diff``, which is `max_abs_diff` over the largest absolute
-        reference (over 0.001 if that is smaller); ``cosine`` of the angle between both; ``top1_agrees``. Strings differ
-        by 0 or 1.
-
     Raises
     ------
     OSError
-        If an output's file cannot be read, is not a regular file, or is far larger than its references.
+        If a file cannot be read, is not a regular file, or is far larger than its references.
     ValueError
-        If an output's name, file or shape does not fit its reference, or a value is not finite where the reference is.
+        If name, file or shape of a tensor do not fit its reference.
     """
-    return [
-        {"item": item, **difference(row, read(reference))} for item, row, reference in read_rows(outputs, references)
-    ]
-
-
-def read_rows(
-    tensors: Sequence[WrittenTensor], references: Sequence[References]
-) -> list[tuple[int, NDArray[Any], TensorFile]]:
-    """Return every row of `tensors`, flat, between its item and its reference; errors as of `compare_outputs`."""
     found = []
     for tensor in tensors:
         files = [_of(item, tensor.name, references) for item in tensor.items]
@@ -101,6 +87,16 @@ def compare_inputs(
 def worst(parity: Sequence[dict[str, Any]]) -> float:
     """Return the largest relative difference."""
     return max((row["max_rel_diff"] for row in parity), default=0.0)
+
+
+def worst_rows(parity: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the worst comparison of each item."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in parity:
+        known = found.setdefault(row["item"], row)
+        if known["max_rel_diff"] < row["max_rel_diff"]:
+            found[row["item"]] = row
+    return [found[item] for item in sorted(found)]
 
 
 def _of(item: int, name: str, references: Sequence[References]) -> TensorFile:

@@ -17,7 +17,7 @@ from runoff.measure.parity import compare_inputs, read_rows, tolerance, worst
 from runoff.records.manifest import usual_examples
 from runoff.records.protocol import Accuracy, WrittenTensor
 from runoff.records.reason import Reason
-from runoff.records.tensors import difference, read
+from runoff.records.tensors import difference, distance, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,8 +41,8 @@ def check_result(
     Returns
     -------
     tuple
-        The rows of `runoff.measure.parity.compare_outputs`, `item` being the example; in `accuracy`, also the
-        prediction on a labelled image (`runoff.measure.labelled`). And the reason why the case is excluded, if any.
+        For each row of the outputs `item`, its example, and `runoff.records.tensors.difference`; in `accuracy`, also
+        the prediction on a labelled image (`runoff.measure.labelled`). And the reason why the case is excluded, if any.
     """
     every = isinstance(probe.measure, Accuracy)
     model = model.computing(case.made_from or case.format)
@@ -255,14 +255,7 @@ def _separation(examples: tuple[tuple[TensorFile, ...], ...]) -> float:
     """Return the smallest difference between the references of two examples, which have the same outputs."""
     pairs = [(one, other) for place, one in enumerate(examples) for other in examples[:place]]
     alike = [pair for pair in pairs if [file.shape for file in pair[0]] == [file.shape for file in pair[1]]]
-    return min((max(_distance(a, b) for a, b in zip(*pair, strict=True)) for pair in alike), default=0.0)
-
-
-def _distance(one: TensorFile, other: TensorFile) -> float:
-    try:
-        return float(difference(read(one), read(other))["max_rel_diff"])
-    except ValueError:  # infinity or NaN in other places
-        return 1.0
+    return min((max(distance(read(a), read(b)) for a, b in zip(*pair, strict=True)) for pair in alike), default=0.0)
 
 
 def _whose(model: StoredModel, requested: int, row: NDArray[np.float32], limit: float) -> str:

@@ -28,10 +28,11 @@ from onnx import helper
 
 from runoff.models.cuts import CUTS, VERSION, WHOLE_PROCESS, Cuts, Request, Segment, crossings
 from runoff.models.own.graph import nodes as nodes_of
-from runoff.models.own.reference import one_line
+from runoff.models.own.reference import one_line, session_options
 from runoff.models.respond import make_folder
 from runoff.models.work import work_of
 from runoff.records.errors import RunoffError
+from runoff.records.tensors import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runoff.models.cut_torch import Network
-    from runoff.records.protocol import ModelFile, TensorFile
+    from runoff.records.protocol import ModelFile
 
     Feed = dict[str, NDArray[Any]]
 
@@ -111,7 +112,7 @@ def cut(request: Request, folder: Path) -> None:
     RunoffError
         If ONNX Runtime cannot run the model, or there is no place to cut it.
     """
-    feeds = [{name: _read(file) for name, file in example.items()} for example in request.examples]
+    feeds = [{name: read(file).reshape(file.shape) for name, file in example.items()} for example in request.examples]
     graph = Graph(folded(Path(request.model), feeds[0], folder / "whole.onnx"))
     places, version = [place for place in graph.crossings() if 0 < len(place[1]) <= MOST_CROSSING], None
     if request.version:
@@ -188,10 +189,6 @@ def _describe(graph: Graph, spent: Sequence[float], first: int, end: int) -> Seg
     return Segment(operators=operators, nodes=tuple(node.name for node in nodes), share=share)
 
 
-def _read(file: TensorFile) -> NDArray[Any]:
-    return np.fromfile(file.path, np.dtype(file.dtype).newbyteorder("<")).reshape(file.shape)
-
-
 def folded(path: Path, feed: Feed, target: Path) -> onnx.ModelProto:
     """Write the model at `path`, with the shapes of `feed` and constants folded, to `target`; return it."""
     model = onnx.load(path)
@@ -201,18 +198,10 @@ def folded(path: Path, feed: Feed, target: Path) -> onnx.ModelProto:
     del model.graph.value_info[:]
     if model.ByteSize() > _LARGEST_FILE:
         raise RunoffError(f"{path} is larger than 2 GB, which cannot be cut", "explain a smaller model")
-    options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    options = session_options(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     options.optimized_model_filepath = str(target)
     _session(model, options)
     return onnx.load(target)
-
-
-def _options(level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = level
-    options.log_severity_level = 4
-    return options
 
 
 def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -224,7 +213,7 @@ def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.Inferen
 
 def node_times(graph: Graph, path: Path, feed: Feed) -> list[float]:
     """Return the median time of each node without optimisation; 0 of one that was not computed."""
-    options = _options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    options = session_options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
@@ -245,7 +234,7 @@ def tensors(graph: Graph, names: Iterable[str], feed: Feed) -> Feed:
     model.CopyFrom(graph.model)
     wanted = [name for name in dict.fromkeys([*names, *graph.outputs]) if name not in feed]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in graph.outputs)
-    session = _session(model, _options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
+    session = _session(model, session_options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
     return {**feed, **dict(zip(wanted, session.run(wanted, feed), strict=True))}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,13 @@ from runoff.models.store import PREPARED, PreparedFile, StoredModel, prepared_in
 from runoff.plan.coreml_packages import COMPILED, PACKAGES
 from runoff.processes import describe_exit
 from runoff.records.errors import RunoffError
-from runoff.records.files import sha256_of
 from runoff.records.manifest import base_format, usual_examples, variant_precision
 from runoff.records.reason import Reason
 from runoff.targets import target_maker
 from runoff.targets.base import in_environment, python_target
 from runoff.targets.coreml import coreml
 from runoff.targets.onnxruntime import ort_rust
+from runoff_runners.prepare import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -221,7 +220,8 @@ def prepare_file(
             why = f"took longer than {_TIMEOUT_S:.0f} s" if finished.timed_out else describe_exit(finished)
             return Reason("prepare-failed", f"{preparer.name} prepare {why}")
         report = msgspec.json.decode(finished.stdout, type=_Report)
-        digest = _digest(Path(report.path))
+        made = Path(report.path)
+        sha256 = digest(made, made)
     except OSError as error:
         return Reason("prepare-failed", f"{preparer.name} prepare: {error}")
     except msgspec.DecodeError as error:
@@ -233,7 +233,7 @@ def prepare_file(
         say(
             f"{preparer.name} prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)"
         )
-    return PreparedFile(format=preparer.format, path=report.path, sha256=digest, key=report.key)
+    return PreparedFile(format=preparer.format, path=report.path, sha256=sha256, key=report.key)
 
 
 def _command(model: StoredModel, stored: ModelFile, target: Target, preparer: _Preparer) -> tuple[str, ...] | Reason:
@@ -254,12 +254,3 @@ def _spec(model: StoredModel, stored: ModelFile) -> dict[str, Any] | Reason:
         return Reason("prepare-failed", f"the examples of {model.manifest.name} differ in shape")
     inputs = [{"name": name, "dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in examples[0].items()]
     return {"inputs": inputs, "batch": 1, "builder": stored.builder, "builder_folder": stored.builder_folder}
-
-
-def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file; for a folder, that of the sorted lines ``SHA-256  path`` of its files."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = "".join(f"{_digest(file)}  {file.relative_to(path)}\n" for file in files)
-        return hashlib.sha256(lines.encode()).hexdigest()
-    return sha256_of(path)

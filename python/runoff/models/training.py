@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.models.own.find import environment_python
+from runoff.environments import environment_python
 from runoff.models.store import ModelStore
 from runoff.models.zoo import DEFAULT_MODEL
 from runoff.processes import describe_exit

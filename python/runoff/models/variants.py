@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.models.own.find import ENVIRONMENT, environment_python, run_program
+from runoff.environments import environment_python
+from runoff.models.own.find import ENVIRONMENT, run_program
 from runoff.records.errors import RunoffError
 from runoff.records.manifest import Variant, base_format, read_manifest, write_manifest
 from runoff.records.reason import Reason

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from runoff.records.manifest import Manifest
 
 
-_SPECIAL = r"[^A-Za-z0-9._-]"
-
-
 def make_plan(
     suite: Suite, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]
 ) -> tuple[Case, ...]:
@@ -88,7 +85,8 @@ def plan_case(
     `segment` has the options of that workload, `load` those of that probe.
     """
     name = target_info.target.name
-    variant = (*settings_words(settings), *(_word(key, value) for key, value in (*segment.items(), *load.items())))
+    others = _words(f"{key}-{value}" for key, value in (*segment.items(), *load.items()))
+    variant = (*settings_words(settings), *others)
     if target_info.target.provider and settings.provider == Settings().provider:
         settings = msgspec.structs.replace(settings, provider=target_info.target.provider)
     known = _readable(target_info, formats)
@@ -203,10 +201,7 @@ def with_controls(
     for members in comparisons.values():
         baseline = baseline_of(members, baselines)
         if baseline and len(members) > 1:
-            name = control_name(baseline.target)
-            identity = case_id(baseline.model, baseline.workload, name, baseline.variant)
-            control = msgspec.structs.replace(baseline, id=identity, target=name, control_of=baseline.target)
-            made.insert(made.index(baseline) + 1, control)
+            made.insert(made.index(baseline) + 1, control_case(baseline))
     return tuple(made)
 
 
@@ -229,18 +224,29 @@ def case_id(model: str, workload: str, target: str, variant: Iterable[str]) -> s
     return ".".join((model, workload, target, *variant))
 
 
+def renamed(case: Case, target: str, **changes: Any) -> Case:
+    """Return a case as that of another target, with `changes` of other fields."""
+    changed = msgspec.structs.replace(case, target=target, **changes)
+    return msgspec.structs.replace(changed, id=case_id(changed.model, changed.workload, target, changed.variant))
+
+
+def control_case(baseline: Case) -> Case:
+    """Return the A/A control of a case."""
+    return renamed(baseline, control_name(baseline.target), control_of=baseline.target)
+
+
 def settings_words(settings: Settings) -> tuple[str, ...]:
     """Return the settings as text, for `Case.variant`."""
     profile = Path(settings.profile).stem
     usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
     fields = msgspec.structs.asdict(settings)
     others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
-    words = (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
-    return tuple(re.sub(_SPECIAL, "_", word) for word in words)
+    return _words((profile, f"t{settings.threads}", f"b{settings.batch}", *others))
 
 
-def _word(key: str, value: object) -> str:
-    return re.sub(_SPECIAL, "_", f"{key}-{value}")
+def _words(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return texts without characters that file names cannot have."""
+    return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", text) for text in texts)
 
 
 def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[str]:

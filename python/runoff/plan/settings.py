@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import tomllib
@@ -12,6 +11,7 @@ import msgspec
 
 from runoff import paths
 from runoff.plan.cpu_quota import cpu_quota
+from runoff.plan.options import combinations
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.protocol import Settings
 
@@ -83,7 +83,7 @@ def sweep(table: dict[str, Any], how: Sweep = "grid") -> list[Settings]:
     """
     values = {key: value if isinstance(value, list) else [value] for key, value in table.items()}
     if how == "grid" or not all(values.values()):
-        rows = [dict(zip(table, row, strict=True)) for row in itertools.product(*values.values())]
+        rows = combinations(table)
     else:
         first = {key: own[0] for key, own in values.items()}
         rows = [first, *({**first, key: value} for key, own in values.items() for value in own[1:])]

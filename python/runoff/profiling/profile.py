@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.bench import Plan
+    from runoff.bench import Plan, Planned
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
@@ -56,9 +56,7 @@ class _Profile(SidesPipeline):
         """Reason why a side in Python has no frames of Python."""
         self._seconds, self._unavailable = seconds, unavailable
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the cases without A/A control: what is compared is where time goes."""
         cases, targets = super().complete(cases, targets)
         return tuple(case for case in cases if not case.control_of), targets

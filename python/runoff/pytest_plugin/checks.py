@@ -86,10 +86,8 @@ def measured(data: Measurements, case: PlannedCase, metric: Metric) -> tuple[Mem
         If it has none, or one that does not count.
     """
     member = next(member for member in data.members if member.case == case.id)
-    cell, unfair = data.cell(member, metric), data.unfair_points(member)
-    why = member.failures.get(metric.probe) or member.failed
-    why = why or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
-    why = why or (metric.shortage(cell) if cell else f"no {metric} was measured")
+    cell = data.cell(member, metric)
+    why = data.failure(member, metric) or (metric.shortage(cell) if cell else f"no {metric} was measured")
     if why or cell is None:
         raise RunoffError(f"{case.id}: {why}", f"details: runoff report {data.name}")
     return member, estimated(estimate(cell, metric), cell.unit)

@@ -94,7 +94,7 @@ class Measuring:
         """Write the cases of `data` to a baseline file, next to those that other checks saved on this machine."""
         path = self._folder / file
         earlier = saved.load(path) if path.is_file() else None
-        saved.save(data, path, earlier if earlier and _same_machine(earlier, data) else None)
+        saved.save(data, path, earlier if earlier and same_machine(earlier.machine, data.machine) else None)
 
     def load_baseline(self, data: Measurements, file: Path) -> Saved:
         """Return the baseline in a file.
@@ -108,14 +108,10 @@ class Measuring:
         if not path.is_file():
             raise RunoffError(f"baseline file not found: {path}", _SAVE)
         earlier = saved.load(path)
-        if not _same_machine(earlier, data):
+        if not same_machine(earlier.machine, data.machine):
             where = headline(earlier.machine) if earlier.machine else "unknown"
             raise RunoffError(f"{path} was saved on a different machine ({where})", _SAVE)
         return earlier
-
-
-def _same_machine(earlier: Saved, data: Measurements) -> bool:
-    return bool(earlier.machine and data.machine and same_machine(earlier.machine, data.machine))
 
 
 def max_error(limit: float) -> float:

@@ -25,9 +25,9 @@ def instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str] | None:
     return None if found is None else [name for name in INSTRUCTIONS if name in found]
 
 
-def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether times of the two machines are comparable."""
-    return machine_key(one) == machine_key(other)
+def same_machine(one: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
+    """Return whether times of the two machines are comparable; those of an unknown one are not."""
+    return one is not None and other is not None and machine_key(one) == machine_key(other)
 
 
 def machine_key(machine: dict[str, Any]) -> str:

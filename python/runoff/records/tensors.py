@@ -54,7 +54,10 @@ def encode(array: NDArray[Any]) -> bytes:
 
 
 def difference(row: NDArray[Any], reference: NDArray[Any]) -> dict[str, Any]:
-    """Return the differences between two flat tensors, as ``compare_outputs`` lists them.
+    """Return the differences between two flat tensors.
+
+    They are ``max_abs_diff``; ``max_rel_diff``, which is that over the largest absolute reference (over 0.001 if that
+    is smaller); ``cosine`` of the angle between both; ``top1_agrees``. Strings differ by 0 or 1.
 
     Raises
     ------
@@ -80,6 +83,17 @@ def difference(row: NDArray[Any], reference: NDArray[Any]) -> dict[str, Any]:
         "cosine": _cosine(a, b),
         "top1_agrees": top1,
     }
+
+
+def distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the largest difference between two tensors, relative to the largest of `other`.
+
+    It is 1 if they have different shapes, different strings, or infinity or NaN in different places.
+    """
+    try:
+        return float(difference(one.ravel(), other.ravel())["max_rel_diff"]) if one.shape == other.shape else 1.0
+    except ValueError:
+        return 1.0
 
 
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runoff.analysis.analyse import Analysis
     from runoff.records.protocol import Effective
-    from runoff.records.schema import Run
 
 HEAD = ("case", "browser", "device", "threads", "isolated", "clock step", "loaded", "of it runtime", "of it model")
 _PARTS = ("runtime", "model")
@@ -17,10 +17,10 @@ A page loads the runtime and the model from a server on this machine, uncompress
 other origins has one thread and a clock in steps of 100 us. Details: docs/web.md."""
 
 
-def rows(run: Run) -> Iterator[list[str]]:
+def rows(analysis: Analysis) -> Iterator[list[str]]:
     """Yield the rows of the table under `HEAD`: one for each case that ran in a browser."""
     found: dict[str, Effective] = {}
-    for record in run.records:
+    for record in analysis.run.records:
         effective = record.result.effective if record.result else None
         if effective and effective.fetched is not None:
             found.setdefault(record.case, effective)

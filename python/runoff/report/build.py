@@ -33,7 +33,9 @@ def write_report(analysis: Analysis, published: Path | None = None) -> list[Path
     drawn = list(draw(analysis))
     plots = {f"{PLOTS}/{figure.plot.name}.svg": small(figure.svg).encode() for figure in drawn}
     pictures = {f"{PLOTS}/{overlay.name}.png": overlay.data for overlay in overlays(analysis)}
-    links = [samples, SUMMARY, "report.md", RUN_FILE, *_raw(folder)]
+    # published runs have no raw files
+    raw = [f"{RAW}/{path.name}" for path in sorted((folder / RAW).glob("*.jsonl"))]
+    links = [samples, SUMMARY, "report.md", RUN_FILE, *raw]
     files = {
         samples: _samples(analysis, parquet=published is not None),
         SUMMARY: analysis.summary.to_csv(index=False, float_format=_DIGITS).encode(),
@@ -52,8 +54,3 @@ def _samples(analysis: Analysis, *, parquet: bool) -> bytes:
         return analysis.samples.to_csv(index=False).encode()
     data: bytes = analysis.samples.to_parquet(index=False, compression="zstd")
     return data
-
-
-def _raw(folder: Path) -> list[str]:
-    """Return the raw files in `folder`; published runs have none."""
-    return [f"{RAW}/{path.name}" for path in sorted((folder / RAW).glob("*.jsonl"))]

@@ -28,7 +28,7 @@ from runoff.report.tables import (
 from runoff.report.text import Figure, figure_of, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block
@@ -38,6 +38,14 @@ _NEAR_ONE = 0.99
 """A cosine above it is shown with all its digits."""
 _NAMED = 3
 """Most cases that are named; more are counted."""
+TEXTS = {
+    "load-table": ("Throughput and latency under load", load),
+    "segmentation-table": ("Parts of a segmentation, and its masks", segmentation),
+    "device-table": ("Warm inferences on the GPU", device),
+    "browser-table": ("Pages in a browser", browser),
+    "energy-table": ("Energy by case, part and source", energy),
+}
+"""By name, tables of texts: the caption, and the module that has head and rows."""
 
 
 def life(analysis: Analysis, naming: Naming) -> Table:
@@ -232,38 +240,15 @@ def missing_table(analysis: Analysis, all_blocks: Sequence[Block]) -> Table:
     return Table("missing-table", "Missing values, with the reasons", columns, lines)
 
 
-def energy_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return the energy of each case, with source, scope and resolution."""
-    caption = "Energy by case, part and source"
-    return _texts("energy-table", caption, naming, energy.HEAD, energy.rows(analysis))
-
-
-def device_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return the parts of an inference on GPUs with dedicated memory, and the peak of that memory."""
-    return _texts("device-table", "Warm inferences on the GPU", naming, device.HEAD, device.rows(analysis))
-
-
-def load_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return the throughput within the latency bound of each case under load, and what a request costs."""
-    return _texts("load-table", "Throughput and latency under load", naming, load.HEAD, load.rows(analysis))
-
-
-def segmentation_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return the parts of a segmentation and its masks."""
-    rows = segmentation.rows(analysis)
-    return _texts("segmentation-table", "Parts of a segmentation, and its masks", naming, segmentation.HEAD, rows)
-
-
-def browser_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return what computed in a browser, and what its page loaded."""
-    rows = browser.rows(analysis.run)
-    return _texts("browser-table", "Pages in a browser", naming, browser.HEAD, rows)
-
-
-def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table of texts; the first of each row is the id of a case."""
-    lines = [Line([*naming.cells(case), *(plain(cell.replace("**", "")) for cell in cells)]) for case, *cells in rows]
-    return Table(name, caption, [*naming.columns, *(Column(column) for column in head[1:])], lines, sortable=False)
+def text_table(name: str, analysis: Analysis, naming: Naming) -> Table:
+    """Return the table of `TEXTS` called `name`; the first text of each row is the id of a case."""
+    caption, source = TEXTS[name]
+    lines = [
+        Line([*naming.cells(case), *(plain(cell.replace("**", "")) for cell in cells)])
+        for case, *cells in source.rows(analysis)
+    ]
+    columns = [*naming.columns, *map(Column, source.HEAD[1:])]
+    return Table(name, caption, columns, lines, sortable=False)
 
 
 def footprint(analysis: Analysis, naming: Naming) -> Table:

@@ -50,10 +50,6 @@ def sentences(analysis: Analysis) -> Iterator[str]:
                 yield f"{one.group}: {words}"
 
 
-def _above(one: Precision) -> str:
-    return f"{one.precision} loses {_loss(one)}, more than its limit of {one.limit:g}"
-
-
 def _loss(one: Precision) -> str:
     return f"{one.loss.max_rel_diff:.3g} of the largest output" if one.loss else ""
 
@@ -67,7 +63,7 @@ def _explained(one: Precision, full: Precision | None, instructions: list[str] |
     elif one.warm.kind:
         parts.append(f"{one.precision} on {one.target}: {against(one.warm, FULL)}")
     if one.above:
-        parts.append(_above(one))
+        parts.append(f"{one.precision} loses {_loss(one)}, more than its limit of {one.limit:g}")
     if one.classes:
         parts += [*_cpu(one, instructions), "of the kernels' time, " + ", ".join(_shares(one.classes))]
         parts += _cause(one, full)

@@ -13,7 +13,7 @@ from runoff.analysis.wording import NO_DIFFERENCE, detail, headline, tone
 from runoff.report import accuracy, device, precision
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
-from runoff.report.text import Figure, interval, number, plural
+from runoff.report.text import Figure, few, interval, number, plural
 from runoff.report.verdicts import MEMORY, PROCESS, RATE, WARM, findings
 
 if TYPE_CHECKING:
@@ -98,25 +98,17 @@ def unavailable_lines(all_blocks: Iterable[Block]) -> list[str]:
     for row in (row for block in all_blocks for row in block.unavailable):
         grouped.setdefault(row.reason, []).append(row.target)
     return [
-        f"unavailable: {_targets(list(dict.fromkeys(cases)))} ({plural(len(cases), 'case')}): {reason}"
+        f"unavailable: {few(dict.fromkeys(cases), 'target', _NAMED)} ({plural(len(cases), 'case')}): {reason}"
         for reason, cases in grouped.items()
     ]
-
-
-def _targets(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= _NAMED else plural(len(names), "target")
 
 
 def missing_lines(summary: pd.DataFrame) -> list[str]:
     """Return a line for each reason why something in `summary` was not measured."""
     return [
-        f"{entry.status}: {', '.join(entry.metrics)} of {_cases(entry.cases)}: {entry.reason}"
+        f"{entry.status}: {', '.join(entry.metrics)} of {few(entry.cases, 'case', 2)}: {entry.reason}"
         for entry in missing(summary)
     ]
-
-
-def _cases(cases: list[str]) -> str:
-    return ", ".join(cases) if len(cases) <= 2 else plural(len(cases), "case")  # noqa: PLR2004
 
 
 def harness_line(info: RunInfo) -> str:

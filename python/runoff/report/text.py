@@ -10,7 +10,7 @@ from msgspec import Struct
 from runoff.analysis.wording import decimals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from runoff.statistics import Estimate
 
@@ -103,3 +103,8 @@ def scale(figure: Figure) -> tuple[float, str, int]:
 def plural(count: int, word: str) -> str:
     """Return the count with its word, such as ``1 thread`` or ``2 threads``."""
     return f"{count} {word}" + ("" if count == 1 else "es" if word.endswith("s") else "s")
+
+
+def few(names: Collection[str], word: str, most: int) -> str:
+    """Return names as text; of more than `most`, their number with `word`."""
+    return ", ".join(names) if len(names) <= most else plural(len(names), word)

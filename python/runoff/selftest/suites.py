@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from runoff import paths
+from runoff.plan.own_suite import toml_table
 from runoff.plan.suite import CustomTarget
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.selftest import injected
@@ -43,7 +43,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     """In addition to one thread."""
     measure: dict[str, Any] = {}
-    """``[measure]``, and ``[measure.NAME]`` if a value is a table."""
+    """``[measure]``."""
 
 
 def pick_model() -> str:
@@ -87,7 +87,7 @@ def write(plan: Plan, folder: Path) -> Path:
 
 
 def suite_text(plan: Plan) -> str:
-    """Return the suite of `plan` as TOML; JSON's strings, numbers, booleans and lists are also valid TOML."""
+    """Return the suite of `plan` as TOML."""
     head = {
         "name": plan.name,
         "models": [plan.model],
@@ -96,16 +96,10 @@ def suite_text(plan: Plan) -> str:
         "probes": [plan.probe],
         "baselines": [next(iter(plan.targets))],
     }
-    plain = {key: value for key, value in plan.measure.items() if not isinstance(value, dict)}
-    tables = {"suite": head, "settings": {"threads": 1, **plan.settings}, "measure": plain}
-    tables |= {f"measure.{key}": value for key, value in plan.measure.items() if isinstance(value, dict)}
-    tables |= {f"targets.{name}": {"command": target.command} for name, target in plan.targets.items()}
-    tables |= {f"targets.{name}.env": target.env for name, target in plan.targets.items() if target.env}
-    lines = [line for name, table in tables.items() for line in (f"[{name}]", *_pairs(table))]
-    for names, settings in plan.groups:
-        lines += ["[[group]]", *_pairs({"targets": names}), "[group.settings]", *_pairs(settings)]
-    return "\n".join([*lines, ""])
-
-
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    return [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items()]
+    settings = {"threads": 1, **plan.settings}
+    tables: dict[str, dict[str, Any]] = {"suite": head, "settings": settings, "measure": plan.measure}
+    for name, target in plan.targets.items():
+        tables[f"targets.{name}"] = {"command": target.command, "env": target.env}
+    texts = [toml_table(f"[{name}]", table) for name, table in tables.items()]
+    texts += [toml_table("[[group]]", {"targets": names, "settings": own}) for names, own in plan.groups]
+    return "\n".join(texts)

@@ -14,10 +14,8 @@ from runoff.records.reason import Reason
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPENCV = "RUNOFF_OPENCV"
-"""Environment variable of the targets that import OpenCV."""
-FASTAPI = "RUNOFF_FASTAPI"
-"""Environment variable of the targets that import FastAPI."""
+OPENCV, FASTAPI = "RUNOFF_OPENCV", "RUNOFF_FASTAPI"
+"""Environment variables of the targets that import these."""
 
 
 def python_target(
@@ -74,16 +72,14 @@ def at(target: Target, environment: str, folder: Path) -> Target:
     return msgspec.structs.replace(target, command=tuple(map(moved, target.command)), env=env)
 
 
-def with_opencv(target: Target) -> Target:
-    """Return a target that for segmentation imports OpenCV, whose folder `OPENCV` has if there is one."""
-    found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))
-    return msgspec.structs.replace(target, env={**target.env, OPENCV: str(found[-1]) if found else ""})
-
-
-def with_fastapi(target: Target) -> Target:
-    """Return a target that for HTTP imports FastAPI, whose folder `FASTAPI` has if there is one."""
-    found = list((paths.environments() / "fastapi").glob("lib/python3*/site-packages"))
-    return msgspec.structs.replace(target, env={**target.env, FASTAPI: str(found[-1]) if found else ""})
+def importing(target: Target, *variables: str) -> Target:
+    """Return a target that imports OpenCV to segment or FastAPI for HTTP; `variables` get their folders, if any."""
+    env = dict(target.env)
+    for variable in variables:
+        environment = paths.environments() / {OPENCV: "opencv", FASTAPI: "fastapi"}[variable]
+        found = list(environment.glob("lib/python3*/site-packages"))
+        env[variable] = str(found[-1]) if found else ""
+    return msgspec.structs.replace(target, env=env)
 
 
 def rust_target(name: str, binary: str, *, loads_onnxruntime: bool, command: str = "") -> Target:

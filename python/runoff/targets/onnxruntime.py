@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.targets.base import python_target, rust_target, with_fastapi, with_onnxruntime, with_opencv
+from runoff.targets.base import FASTAPI, OPENCV, importing, python_target, rust_target, with_onnxruntime
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def ort_python() -> Target:
     """Return the target on the wheel's Python module."""
-    return with_fastapi(with_opencv(python_target("ort-python")))
+    return importing(python_target("ort-python"), OPENCV, FASTAPI)
 
 
 def ort_rust() -> Target:
@@ -22,7 +22,7 @@ def ort_rust() -> Target:
 
 def ort_pyo3() -> Target:
     """Return the target of the extension ``runoff_ort``."""
-    return with_fastapi(with_onnxruntime(python_target("ort-pyo3")))
+    return importing(with_onnxruntime(python_target("ort-pyo3")), FASTAPI)
 
 
 def capi_rust() -> Target:

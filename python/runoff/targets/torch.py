@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runoff import paths
 from runoff.plan.target import Preparation
-from runoff.targets.base import python_target, with_fastapi
+from runoff.targets.base import FASTAPI, importing, python_target
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def torch() -> Target:
     """Return the target of eager PyTorch."""
-    return with_fastapi(python_target("torch", model_format="pt"))
+    return importing(python_target("torch", model_format="pt"), FASTAPI)
 
 
 def torch_export() -> Target:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from runoff.adaptive.lab import Lab
+from runoff.plan.cases import renamed
 from runoff.statistics import Estimate, median
 from runoff.tune.space import applied, name_of
 
@@ -54,12 +53,10 @@ class RunLab(Lab):
 
     def case(self, candidate: Candidate) -> Case:
         """Return the case of a candidate, which need not be measured yet."""
-        target = name_of(self.default.target, candidate)
         settings = applied(candidate, self.default.settings)
         model = self._prepared if settings.prepared and self._prepared else self.default
-        identity = ".".join((self.default.model, self.default.workload, target, *self.default.variant))
-        replaced = {"format": model.format, "made_from": model.made_from, "settings": settings}
-        return msgspec.structs.replace(self.default, id=identity, target=target, **replaced)
+        target = name_of(self.default.target, candidate)
+        return renamed(self.default, target, format=model.format, made_from=model.made_from, settings=settings)
 
     def measure(self, candidates: Sequence[Candidate], *, control: bool = False) -> None:
         """Measure one block, with fresh processes; `control` adds the default a second time."""

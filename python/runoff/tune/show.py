@@ -86,13 +86,13 @@ def document(tuned: Tuned, objective: Objective) -> dict[str, Any]:
     }
 
 
-def draw(tuned: Tuned, objective: Objective) -> dict[str, bytes]:
-    """Return the plot of what each change was worth, by file suffix; nothing if there was none."""
+def draw(tuned: Tuned, objective: Objective) -> bytes:
+    """Return the plot of what each change was worth, as SVG; empty if there was none."""
     from runoff.compare import forest
 
     found = tuned.found
     if not found.worths:
-        return {}
+        return b""
     verdict = found.verdict
     ratio = Ratio(verdict.ratio, verdict.low, verdict.high, found.blocks, verdict.p_adjusted)
     lines = [*(_line(one, found) for one in found.worths), _compared("all, in fresh processes", ratio, found)]

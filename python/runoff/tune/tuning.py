@@ -13,7 +13,7 @@ from runoff.analysis.validity import excluded
 from runoff.bench import Pipeline
 from runoff.measure.progress import Bar
 from runoff.measure.room import model_bytes, with_room_for
-from runoff.plan.baselines import control_name
+from runoff.plan.cases import control_case, renamed
 from runoff.plan.quantities import parse_duration
 from runoff.plan.settings import cores_allowed, read_profile
 from runoff.plan.suite import Measure, parse_suite
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runoff.adaptive.objective import Objective
-    from runoff.bench import Plan
+    from runoff.bench import Plan, Planned
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
@@ -73,29 +73,23 @@ class _Tuning(Pipeline):
         self._objective, self._limits, self._budget_s = objective, limits, budget_s
         self.tuned: Tuned | None = None
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the default, its A/A control and the prepared model, if the target can have it."""
         (default,) = cases
         if default.skipped:
             raise RunoffError(
                 f"{default.target}: {default.skipped.message}", default.skipped.hint, ExitCode.NOTHING_RUNS_HERE
             )
-        name = control_name(default.target)
-        repeated = {"target": name, "control_of": default.target}
-        control = msgspec.structs.replace(default, id=_renamed(default, name), **repeated)
-        made, info = [default, control], targets[default.target]
+        made, info = [default, control_case(default)], targets[default.target]
         known = info.capabilities.settings if info.capabilities else ()
         if self._objective.process and "prepared" in known:
-            name = f"{default.target}+prepared"
             settings = msgspec.structs.replace(default.settings, prepared=True)
-            made.append(msgspec.structs.replace(default, id=_renamed(default, name), target=name, settings=settings))
+            made.append(renamed(default, f"{default.target}+prepared", settings=settings))
         return tuple(made), {**targets, **{case.target: info for case in made}}
 
     def execute(self, context: ExecutionContext, plan: Plan, writer: RunWriter) -> None:
         """Search, and keep what was found in `tuned`."""
-        default, control, *others = plan.ready.cases
+        default, again, *others = plan.ready.cases
         self._check_measurable(context, {probe.name: probe for probe in plan.probes})
         prepared = next((case for case in others if case.made_from), None)
         manifest = plan.ready.models[default.model].manifest
@@ -116,7 +110,7 @@ class _Tuning(Pipeline):
             suite = with_room_for(context.suite, count, default.model, needed, self.say)
             context = msgspec.structs.replace(context, suite=suite)
         with Bar([], context.sampling, self.console) as bar:
-            cases = (default, control, prepared)
+            cases = (default, again, prepared)
             lab = RunLab(context, writer, bar, cases, self._objective, self._limits, plan.probes, self._budget_s)
             if reason := lab.failure(DEFAULT):
                 raise RunoffError(f"the default of {default.target} failed: {reason}", "", ExitCode.CASE_FAILED)
@@ -150,10 +144,6 @@ class _Tuning(Pipeline):
         if reason is None or found.best == DEFAULT:
             return found
         return msgspec.structs.replace(found, best=DEFAULT, refusal=str(reason))
-
-
-def _renamed(case: Case, target: str) -> str:
-    return ".".join((case.model, case.workload, target, *case.variant))
 
 
 def tune(

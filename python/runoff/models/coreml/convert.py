@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import platform
 import shutil
@@ -21,6 +20,7 @@ from runoff.models.coreml.package import read_package
 from runoff.models.formats import INPUT, OUTPUT, load_network, plain_attention
 from runoff.plan.coreml_packages import LARGEST_BATCH, PACKAGES
 from runoff.records.manifest import Package, stored_file, usual_examples, write_manifest
+from runoff_runners.prepare import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,10 +73,9 @@ def _make(
     checks = check_package(program, kind, photos, references)
     files = sorted(file for file in path.rglob("*") if file.is_file())
     parts = tuple(msgspec.structs.replace(stored_file(file), path=str(file.relative_to(path.parent))) for file in files)
-    lines = "".join(f"{part.sha256}  {part.path}\n" for part in parts)
     package = Package(
         path=path.name,
-        sha256=hashlib.sha256(lines.encode()).hexdigest(),
+        sha256=digest(path),
         spec_version=program.spec_version,
         precision=kind.precision,
         inputs=program.inputs,

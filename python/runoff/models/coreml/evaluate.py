@@ -20,7 +20,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.manifest import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,22 +68,14 @@ def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[
         declares.
     """
     _check_feed(program, feed)
+    computing = (operation for operation in program.function.operations if operation.op_type != _CONSTANT)
     computed = {name: constant(array) for name, array in feed.items()}
     with torch.no_grad():
-        for operation in _computing(program):
+        for operation in computing:
             results = _results(operation, computed)
             for var, tensor in zip(operation.outputs, results, strict=True):
                 computed[var.name] = _declared(var, tensor, operation.op_type)
     return {var.name: computed[var.name].numpy() for var in program.function.outputs}
-
-
-def unknown_operations(program: Program) -> list[str]:
-    """Return the operations of the program that the evaluator does not support, sorted."""
-    return sorted({operation.op_type for operation in _computing(program)} - OPERATIONS.keys())
-
-
-def _computing(program: Program) -> Iterator[Any]:
-    return (operation for operation in program.function.operations if operation.op_type != _CONSTANT)
 
 
 def _results(operation: Any, computed: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor]:  # noqa: ANN401 (of coremltools)

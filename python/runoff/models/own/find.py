@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runoff import paths
-from runoff.environments import ensure_environments, setup_command
+from runoff.environments import environment_python
 from runoff.models.own.export_torch import DONE
 from runoff.models.respond import Failure
 from runoff.models.store import StoredModel
 from runoff.processes import describe_exit
-from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
 from runoff.records.manifest import MANIFEST, Manifest, read_manifest
 from runoff.records.tensors import SMALLEST_SCALE
@@ -134,23 +134,6 @@ def _settled(made: Path, place: Path) -> StoredModel:
     with suppress(OSError):  # another run was first
         made.rename(place)
     return StoredModel(place, read_manifest(place))
-
-
-def environment_python(environment: str, say: Say) -> Path:
-    """Return the interpreter of an environment, which is made if it is missing.
-
-    Raises
-    ------
-    RunoffError
-        If it is missing and cannot be made.
-    """
-    ensure_environments([environment], say)
-    python = paths.environments() / environment / "bin" / "python"
-    if not python.exists():
-        raise RunoffError(
-            f"environment not found: {python}", f"run: {setup_command(environment)}", ExitCode.NOTHING_RUNS_HERE
-        )
-    return python
 
 
 def run_program(

@@ -108,8 +108,9 @@ def read_onnx(path: Path) -> OnnxFile:
     tensors = [value for value in model.graph.output if _is_supported(value)]
     others = {value.name: type_name(value.type) for value in model.graph.output if not _is_supported(value)}
     if not tensors:
+        listed = ", ".join(f"{name}: {kind}" for name, kind in others.items())
         raise RunoffError(
-            f"{path}: no output is a tensor that runoff reads ({_listed(others)})",
+            f"{path}: no output is a tensor that runoff reads ({listed})",
             "export the model with tensor outputs (skl2onnx: options={'zipmap': False})",
         )
     return OnnxFile(
@@ -218,7 +219,3 @@ def _external_files(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
                 f"{path}: its external data {name!r} is missing", f"put the file next to the model, in {path.parent}"
             )
     return tuple(path.parent / name for name in sorted(names))
-
-
-def _listed(types: dict[str, str]) -> str:
-    return ", ".join(f"{name}: {kind}" for name, kind in types.items())

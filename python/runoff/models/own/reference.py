@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 from runoff.records.errors import RunoffError
-from runoff.records.tensors import difference
+from runoff.records.tensors import distance
+from runoff_runners import ort_bfloat16
+from runoff_runners.model import BFLOAT16
+from runoff_runners.tensors import BITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from runoff.models.own.graph import OnnxFile
     from runoff.models.own.values import Feed
@@ -37,12 +35,8 @@ class Reference:
     """
 
     def __init__(self, file: OnnxFile, level: str = "disable") -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = LEVELS[level]
-        options.log_severity_level = 4
         self._names = [tensor.name for tensor in file.outputs]
-        self._types = {tensor.name: tensor.dtype for tensor in file.outputs}
+        options = session_options(LEVELS[level])
         try:
             self._session = ort.InferenceSession(str(file.path), options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
@@ -56,27 +50,21 @@ class Reference:
         if any(array.dtype == object for array in feed.values()):
             # there is no other way for strings
             return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
-        given = {name: _to_value(array) for name, array in feed.items()}
-        values = self._session.run_with_ort_values(self._names, given)
-        return {name: _to_array(value, self._types[name]) for name, value in zip(self._names, values, strict=True)}
-
-
-def _to_value(array: NDArray[Any]) -> ort.OrtValue:
-    if array.dtype.name == "bfloat16":
-        bits = array.view(np.uint16)
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array).reshape(array.shape))
-
-
-def _to_array(value: ort.OrtValue, dtype: str) -> NDArray[Any]:
-    if dtype == "bfloat16":
         import ml_dtypes
 
-        shape = value.shape()
-        # NumPy has no such type, so the value cannot be exported; it is copied before it is freed
-        bits = (ctypes.c_uint16 * math.prod(shape)).from_address(value.data_ptr())
-        return np.array(bits, np.uint16).reshape(shape).view(ml_dtypes.bfloat16)
-    return np.asarray(value.numpy())
+        given = {name: np.asarray(array, order="C") for name, array in feed.items()}
+        bits = {name: array.view(BITS) if array.dtype.name == BFLOAT16 else array for name, array in given.items()}
+        found = zip(self._names, ort_bfloat16.run(self._session, self._names, bits), strict=True)
+        return {name: array.view(ml_dtypes.bfloat16) if array.dtype == BITS else array for name, array in found}
+
+
+def session_options(level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
+    """Return options of a session on one thread that prints nothing."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = level
+    options.log_severity_level = 4
+    return options
 
 
 def one_line(error: Exception) -> str:
@@ -97,11 +85,4 @@ def largest_difference(ours: Sequence[Feed], theirs: Sequence[Feed]) -> float:
     Other shapes, other strings, and infinity or NaN in other places count as 1.
     """
     pairs = [(a[name], b[name]) for a, b in zip(ours, theirs, strict=True) for name in b]
-    return max((_difference(a, b) for a, b in pairs), default=0.0)
-
-
-def _difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    try:
-        return float(difference(ours.ravel(), theirs.ravel())["max_rel_diff"]) if ours.shape == theirs.shape else 1.0
-    except ValueError:
-        return 1.0
+    return max((distance(a, b) for a, b in pairs), default=0.0)

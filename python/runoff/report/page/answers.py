@@ -71,7 +71,8 @@ def lead(blocks: Sequence[Block]) -> Markup:
         return _tally([finding for line in measured for finding in line])
     parts: dict[Markup, list[str]] = {}
     for finding in measured[0]:
-        parts.setdefault(_either(finding), []).append(_respect(finding))
+        who = _either_of([finding.winner.target, *finding.level]) + _far(finding)
+        parts.setdefault(who, []).append(_question(finding).lower() + (" (one value)" if finding.single else ""))
     return Markup("; ").join(escape("{} for {}").format(who, _joined(what, "and")) for who, what in parts.items()) + "."
 
 
@@ -110,11 +111,6 @@ def _counted(found: BestTarget, *, single: bool) -> list[str]:
     return [found.winner.target] if found.clear or single else []
 
 
-def _either(found: BestTarget) -> Markup:
-    """Return the best target and those that are as good, and in brackets others that are not distinguishable."""
-    return _either_of([found.winner.target, *found.level]) + _far(found)
-
-
 def _either_of(names: Sequence[str]) -> Markup:
     *others, last = [_NAME.format(name) for name in names]
     return Markup(", ").join(others) + " or " + last if others else last
@@ -122,10 +118,6 @@ def _either_of(names: Sequence[str]) -> Markup:
 
 def _far(found: BestTarget) -> str:
     return f" (not distinguishable from {_joined(found.far, 'and')})" if found.far else ""
-
-
-def _respect(found: BestTarget) -> str:
-    return _question(found).lower() + (" (one value)" if found.single else "")
 
 
 def _joined(words: Sequence[str], last: str) -> str:
