@@ -41,7 +41,7 @@ _FEWEST = 64
 _MOST = 20_000
 FIRST_STEP, GROWTH = 2, 2
 """Places of the first step of the search, and factor of the next ones, as long as all rates hold, or none does."""
-_LOWEST = 0.1
+_LOWEST = 0.2
 """Share of the throughput of Offline below which the search gives up."""
 ABOVE = STEP**2
 """Multiple of the throughput of Offline up to which rates are tried, if a test is long enough to show overload."""
