@@ -61,10 +61,12 @@ def test_stored_models_are_complete_and_verified(store: ModelStore, name: str) -
     model = store.get(name)
     model.verify()
     manifest = model.manifest
-    assert {(check.format, check.batch) for check in manifest.checks} == {
+    # it may have been converted for Core ML since
+    checks = [check for check in manifest.checks if not check.format.startswith("mlpackage")]
+    assert {(check.format, check.batch) for check in checks} == {
         (form, batch) for form in ("pt", "onnx", "pt2") for batch in (1, 4)
     }
-    assert all(check.max_rel_diff <= 1e-4 for check in manifest.checks)
+    assert all(check.max_rel_diff <= 1e-4 for check in checks)
     assert manifest.labels
     assert len((model.folder / manifest.labels.path).read_text(encoding="utf-8").splitlines()) == 1000
     assert not list(model.folder.glob("*.data"))
